@@ -1,0 +1,134 @@
+//! What [`algorithm!`](crate::algorithm) expands to.
+
+use crate::{Failure, Job};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Makes a function the algorithm that this crate is.
+///
+/// The function takes a [`Job`] with its own params type and returns its own result type:
+///
+/// ```
+/// use longboat_sdk::{Failure, Job, algorithm};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Params {
+///     name: String,
+/// }
+///
+/// fn greet(job: Job<Params>) -> Result<String, Failure> {
+///     Ok(format!("Hello, {}!", job.params.name))
+/// }
+///
+/// algorithm!(greet);
+/// ```
+///
+/// A function of another shape is refused with the shape that is needed:
+///
+/// ```compile_fail,E0277
+/// fn greet(name: String) -> String {
+///     name
+/// }
+///
+/// longboat_sdk::algorithm!(greet);
+/// ```
+#[macro_export]
+macro_rules! algorithm {
+    ($function:path) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Exported;
+
+            impl $crate::bindings::Guest for Exported {
+                fn run(
+                    job: $crate::bindings::longboat::algorithm::attempt::Job,
+                ) -> ::std::result::Result<::std::string::String, $crate::bindings::longboat::algorithm::attempt::Error>
+                {
+                    $crate::export::run($function, job)
+                }
+            }
+
+            $crate::bindings::export!(Exported with_types_in $crate::bindings);
+        };
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || $crate::export::check($function);
+    };
+    () => {
+        ::std::compile_error!("name the function that is the algorithm: `longboat_sdk::algorithm!(my_function);`");
+    };
+    ($($other:tt)+) => {
+        ::std::compile_error!(
+            "`algorithm!` takes the name of one function, as in `longboat_sdk::algorithm!(my_function);`"
+        );
+    };
+}
+
+/// A function that can be an algorithm: `fn(Job<P>) -> Result<R, Failure>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not have the shape of an algorithm",
+    label = "not an algorithm",
+    note = "an algorithm is a function `fn(longboat_sdk::Job<P>) -> Result<R, longboat_sdk::Failure>`",
+    note = "`P`, its params, implements `serde::Deserialize`; `R`, its result, implements `serde::Serialize`"
+)]
+pub trait Algorithm<P, R> {
+    /// Calls the function.
+    #[allow(clippy::missing_errors_doc)]
+    fn call(self, job: Job<P>) -> Result<R, Failure>;
+}
+
+impl<F, P, R> Algorithm<P, R> for F
+where
+    F: FnOnce(Job<P>) -> Result<R, Failure>,
+    P: DeserializeOwned,
+    R: Serialize,
+{
+    fn call(self, job: Job<P>) -> Result<R, Failure> {
+        self(job)
+    }
+}
+
+/// Does nothing but ask the compiler whether `function` is an algorithm, so that native builds tell too.
+pub fn check<P, R>(function: impl Algorithm<P, R>) {
+    let _ = function;
+}
+
+#[cfg(target_family = "wasm")]
+use crate::bindings::longboat::algorithm as wit;
+
+/// Runs the function on a job from the host.
+#[cfg(target_family = "wasm")]
+pub fn run<P: DeserializeOwned, R: Serialize>(
+    function: impl Algorithm<P, R>,
+    job: wit::attempt::Job,
+) -> Result<String, wit::attempt::Error> {
+    read(job)
+        .and_then(|job| function.call(job))
+        .and_then(|result| serde_json::to_string(&result).map_err(Failure::permanent))
+        .map_err(|failure| wit::attempt::Error { permanent: failure.is_permanent(), message: failure.to_string() })
+}
+
+#[cfg(target_family = "wasm")]
+fn read<P: DeserializeOwned>(job: wit::attempt::Job) -> Result<Job<P>, Failure> {
+    let params = serde_json::from_str(&job.params)
+        .map_err(|error| Failure::permanent(format!("the params do not fit this algorithm: {error}")))?;
+    let inputs = wit::inputs::all().into_iter().map(|input| (input.name(), input)).collect();
+    let limits = crate::Limits {
+        fuel: job.limits.fuel,
+        memory: job.limits.memory,
+        result_size: job.limits.result_size,
+        result_files: job.limits.result_files,
+        document_size: job.limits.document_size,
+        log_size: job.limits.log_size,
+        input_size: job.limits.input_size,
+        ttr_ms: job.limits.ttr_ms,
+    };
+    Ok(Job {
+        id: job.id,
+        attempt: job.attempt,
+        params,
+        seed: job.seed,
+        limits,
+        world: crate::job::World::Host(inputs),
+    })
+}

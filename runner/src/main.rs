@@ -1,0 +1,2 @@
+//! The `longboat` program.
+fn main() {}
