@@ -1,1 +1,4 @@
-//! longboat
+//! Runs algorithms that nobody has to trust.
+pub mod body;
+pub mod job;
+pub mod queue;

@@ -1,2 +1,1 @@
-//! The `longboat` program.
 fn main() {}

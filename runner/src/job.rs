@@ -1,0 +1,25 @@
+//! The data model: what is asked for, what happened to it, and what follows from that.
+//!
+//! A [`Document`] is what a submitter writes. A queue keeps it in a [`Record`] and hands it to a worker as a
+//! [`Job`]. An attempt ends in a [`Verdict`]; [`decide`] says what becomes of the job; what readers get is a
+//! [`ResultDocument`].
+
+mod decide;
+mod digest;
+mod document;
+mod limits;
+mod names;
+mod outcome;
+mod quantity;
+mod record;
+mod verdict;
+
+pub use decide::{Decision, Standing, decide};
+pub use digest::Digest;
+pub use document::{Document, DocumentError, Input, Job, MAX_DOCUMENT, MAX_PARAMS, Unique, UniqueFor};
+pub use limits::{AboveCeiling, LimitName, Limits, LimitsRequest};
+pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
+pub use outcome::{FileEntry, Provenance, ResultDocument, Usage};
+pub use quantity::{Span, When, parse_fuel, parse_size};
+pub use record::{AttemptRecord, Progress, Record, State};
+pub use verdict::{Class, Excess, Verdict};

@@ -1,0 +1,84 @@
+//! The result document: what readers get.
+
+use super::{AlgorithmName, Digest, JobId, Limits, State, Verdict};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The published JSON of an attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResultDocument {
+    /// The job.
+    pub id: JobId,
+    /// What was run.
+    pub algorithm: AlgorithmName,
+    /// Which attempt this is.
+    pub attempt: u32,
+    /// The job's state after it.
+    pub state: State,
+    /// When the attempt ended.
+    pub timestamp: Timestamp,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What the algorithm returned, to the byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+    /// What it left in its result directory.
+    #[serde(default)]
+    pub files: Vec<FileEntry>,
+    /// What it used.
+    pub usage: Usage,
+    /// All that is needed to run it again.
+    pub provenance: Provenance,
+}
+
+/// A file of a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its path below the result directory, with `/` between names.
+    pub name: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of its bytes, as 64 hex digits.
+    pub sha256: String,
+}
+
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Whether more fuel may have been used: after a trap or a deadline the last units are not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fuel_is_lower_bound: bool,
+    /// The most bytes of memory at any time.
+    pub peak_memory: u64,
+    /// Milliseconds of wall-clock time, the fetching of inputs included.
+    pub wall_ms: f64,
+    /// Bytes of all inputs.
+    pub input_bytes: u64,
+    /// Bytes of all files and of the returned JSON.
+    pub result_bytes: u64,
+}
+
+/// All that is needed to run an attempt again and get the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The module that was run; absent if none was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<Digest>,
+    /// The digest of the params as JSON with sorted keys.
+    pub params: Digest,
+    /// The digests of the inputs that were fetched, by name.
+    pub inputs: BTreeMap<String, Digest>,
+    /// What all randomness came from.
+    pub seed: u64,
+    /// The wall clock at the start.
+    pub clock: Timestamp,
+    /// What the attempt could use; absent if the job asked for more than it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// The versions that decide about fuel and bytes.
+    pub engine: String,
+}

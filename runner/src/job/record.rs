@@ -1,0 +1,139 @@
+//! What a queue knows of a job.
+
+use super::{Document, Job, JobId, Usage, Verdict};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Submitted but not released.
+    Held,
+    /// Waiting for its time.
+    Delayed,
+    /// Waiting for a worker.
+    Ready,
+    /// Leased to a worker.
+    Running,
+    /// Ended with a result.
+    Done,
+    /// Ended without a result; a kick brings it back.
+    Dead,
+    /// Ended because somebody wished so.
+    Cancelled,
+}
+
+impl State {
+    /// All states, in the order of a job's life.
+    pub const ALL: [State; 7] =
+        [State::Held, State::Delayed, State::Ready, State::Running, State::Done, State::Dead, State::Cancelled];
+
+    /// The name, as JSON spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Held => "held",
+            State::Delayed => "delayed",
+            State::Ready => "ready",
+            State::Running => "running",
+            State::Done => "done",
+            State::Dead => "dead",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing further happens to the job by itself.
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Done | State::Dead | State::Cancelled)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            format!("{text:.80?} is not a state; the states are {}", State::ALL.map(State::as_str).join(", "))
+        })
+    }
+}
+
+/// A job and all that has happened to it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// The job's id.
+    pub id: JobId,
+    /// Where it is in its life.
+    pub state: State,
+    /// Attempts that were started.
+    pub attempts: u32,
+    /// How the last attempt that ended did so, or why the job ended without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// When the job was submitted.
+    pub submitted_at: Timestamp,
+    /// When it is, or was last, due.
+    pub ready_at: Timestamp,
+    /// When its last attempt started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the job ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// The attempt whose result is served, once the job is done or dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u32>,
+    /// The last word of the running attempt about its progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What was asked for; its fields stand beside these, and its own id is left out for the one above.
+    #[serde(flatten)]
+    pub document: Document,
+    /// Every attempt that was started, oldest first; only in answers about a single job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<AttemptRecord>>,
+}
+
+impl Record {
+    /// The job that a worker would be given.
+    pub fn job(&self) -> Job {
+        Job { id: self.id, submitted_at: self.submitted_at, document: self.document.clone() }
+    }
+}
+
+/// How far an attempt says it has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// From 0 to 1.
+    pub fraction: f64,
+    /// In the algorithm's words.
+    pub message: String,
+}
+
+/// One attempt in a job's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Counted from 1.
+    pub attempt: u32,
+    /// The name of the worker that ran it.
+    pub worker: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What it used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}

@@ -1,0 +1,206 @@
+//! How attempts end.
+
+use super::LimitName;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How one attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The algorithm returned a result.
+    Done,
+    /// The algorithm reported an error or exited with another code than 0.
+    Failed {
+        /// What it said.
+        message: String,
+        /// Whether it said that every attempt would fail.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        permanent: bool,
+        /// What it exited with, if it exited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<u32>,
+    },
+    /// It ran into an instruction that WebAssembly does not let pass.
+    Trapped {
+        /// Which, and where.
+        message: String,
+    },
+    /// It used up its fuel.
+    OutOfFuel(Excess),
+    /// It trapped or failed after it had been refused memory.
+    OutOfMemory(Excess),
+    /// Its time was over.
+    Deadline(Excess),
+    /// It trapped or failed after a write had been refused, or returned too large a document.
+    ResultQuota(Excess),
+    /// What it returned is not JSON.
+    BadResult {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An input could not be had.
+    InputUnavailable {
+        /// Which, and why.
+        message: String,
+        /// Whether asking again would not help.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        permanent: bool,
+        /// What the server asked to wait before another attempt, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// There is no module that could run.
+    BadModule {
+        /// Why.
+        message: String,
+    },
+    /// An operator, the submitter or `expires` ended the job.
+    Cancelled {
+        /// Who or what.
+        message: String,
+    },
+    /// The worker was told to stop now.
+    Interrupted {
+        /// Which worker.
+        message: String,
+    },
+    /// The lease ran out.
+    Lost {
+        /// Whose lease.
+        message: String,
+    },
+    /// The fault is the host's.
+    HostError {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// A limit that was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excess {
+    /// Which limit.
+    pub limit: LimitName,
+    /// What the job was allowed, in the limit's unit (milliseconds for `ttr`).
+    pub allowed: u64,
+    /// What was used or asked for.
+    pub observed: u64,
+    /// The same in one sentence.
+    pub message: String,
+}
+
+/// What a verdict means for further attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The job has its result.
+    Success,
+    /// Another attempt may end otherwise.
+    Transient,
+    /// No attempt would end otherwise.
+    Permanent,
+    /// Another attempt ends otherwise only if it draws other random numbers.
+    Reproducible,
+    /// The job has ended without a result, as somebody wished.
+    Final,
+}
+
+impl Verdict {
+    /// What the verdict means for further attempts.
+    pub fn class(&self) -> Class {
+        match self {
+            Verdict::Done => Class::Success,
+            Verdict::Failed { permanent: true, .. }
+            | Verdict::InputUnavailable { permanent: true, .. }
+            | Verdict::BadModule { .. } => Class::Permanent,
+            Verdict::Failed { .. }
+            | Verdict::InputUnavailable { .. }
+            | Verdict::Deadline(_)
+            | Verdict::Interrupted { .. }
+            | Verdict::Lost { .. }
+            | Verdict::HostError { .. } => Class::Transient,
+            Verdict::Trapped { .. }
+            | Verdict::OutOfFuel(_)
+            | Verdict::OutOfMemory(_)
+            | Verdict::ResultQuota(_)
+            | Verdict::BadResult { .. } => Class::Reproducible,
+            Verdict::Cancelled { .. } => Class::Final,
+        }
+    }
+
+    /// The kind, as JSON spells it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Verdict::Done => "done",
+            Verdict::Failed { .. } => "failed",
+            Verdict::Trapped { .. } => "trapped",
+            Verdict::OutOfFuel(_) => "out-of-fuel",
+            Verdict::OutOfMemory(_) => "out-of-memory",
+            Verdict::Deadline(_) => "deadline",
+            Verdict::ResultQuota(_) => "result-quota",
+            Verdict::BadResult { .. } => "bad-result",
+            Verdict::InputUnavailable { .. } => "input-unavailable",
+            Verdict::BadModule { .. } => "bad-module",
+            Verdict::Cancelled { .. } => "cancelled",
+            Verdict::Interrupted { .. } => "interrupted",
+            Verdict::Lost { .. } => "lost",
+            Verdict::HostError { .. } => "host-error",
+        }
+    }
+
+    /// What there is to say beyond the kind.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Verdict::Done => None,
+            Verdict::OutOfFuel(excess)
+            | Verdict::OutOfMemory(excess)
+            | Verdict::Deadline(excess)
+            | Verdict::ResultQuota(excess) => Some(&excess.message),
+            Verdict::Failed { message, .. }
+            | Verdict::Trapped { message }
+            | Verdict::BadResult { message }
+            | Verdict::InputUnavailable { message, .. }
+            | Verdict::BadModule { message }
+            | Verdict::Cancelled { message }
+            | Verdict::Interrupted { message }
+            | Verdict::Lost { message }
+            | Verdict::HostError { message } => Some(message),
+        }
+    }
+
+    /// Whether the algorithm returned a result.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Verdict::Done)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        self.message().map_or(Ok(()), |message| write!(f, ": {message}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_met_limit_is_told_with_its_name_and_both_values() {
+        let verdict = Verdict::OutOfFuel(Excess {
+            limit: LimitName::Fuel,
+            allowed: 1_000_000,
+            observed: 1_000_000,
+            message: "…".to_owned(),
+        });
+        let json = serde_json::to_value(&verdict).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "kind": "out-of-fuel", "limit": "fuel", "allowed": 1_000_000, "observed": 1_000_000, "message": "…"
+            })
+        );
+        assert_eq!(serde_json::from_value::<Verdict>(json).unwrap(), verdict);
+        assert_eq!(serde_json::to_string(&Verdict::Done).unwrap(), r#"{"kind":"done"}"#);
+    }
+}
