@@ -2,3 +2,4 @@
 pub mod body;
 pub mod job;
 pub mod queue;
+pub mod sandbox;

@@ -1,0 +1,338 @@
+//! Runs one guest under its limits, and tells how it ended.
+//!
+//! This is the only place that knows wasmtime. It knows no queue and no network: what a guest reads has been
+//! fetched before, and what it leaves is published after.
+
+mod ending;
+mod engine;
+mod host;
+mod limits;
+mod log;
+mod modules;
+mod program;
+mod stop;
+mod ticker;
+mod tree;
+
+pub use host::Capabilities;
+pub use modules::{MAX_MODULE, componentize};
+pub use program::Program;
+pub use stop::{Stop, StopReason};
+pub use tree::Tree;
+
+use crate::job::{Digest, JobId, Limits, Verdict};
+use ending::Ending;
+use host::{AlgorithmJob, AlgorithmLimits, Host};
+use lru::LruCache;
+use program::{Entry, RunParams, RunResults};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use ticker::Ticker;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+use wasmtime::{Engine, Store, UpdateDeadline};
+
+/// How many compiled programs are kept in memory.
+const PROGRAMS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+/// What a command may be given as params: the preview 1 adapter copies the environment into little room.
+const MAX_COMMAND_PARAMS: usize = 24 << 10;
+
+/// Why a module cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadModule(pub String);
+
+/// How a sandbox is set up.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Guests that may run at once.
+    pub slots: u32,
+    /// Threads that run them.
+    pub threads: usize,
+    /// The largest linear memory that any guest may have, in bytes.
+    pub max_memory: u64,
+    /// Where compiled code is kept across restarts; only this program may write there.
+    pub cache: Option<PathBuf>,
+    /// What is counted inside of compiled code.
+    pub metering: Metering,
+}
+
+/// What is counted inside of compiled code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metering {
+    /// Count fuel. Without it a guest can use any amount, and clocks stand still.
+    pub fuel: bool,
+    /// Look at the epoch in every loop, for the deadline and so that guests share their threads.
+    pub epoch: bool,
+    /// Give the thread away after so many units of fuel, and look at the deadline there.
+    pub slice: Option<u64>,
+}
+
+impl Metering {
+    /// Fuel and epoch, both in the guest.
+    pub const IN_GUEST: Self = Self { fuel: true, epoch: true, slice: None };
+    /// Fuel in the guest, and the deadline between slices of fuel.
+    pub const AT_SLICES: Self = Self { fuel: true, epoch: false, slice: Some(100_000) };
+}
+
+/// One run of a guest.
+#[derive(Debug)]
+pub struct Run {
+    /// The job's id.
+    pub id: JobId,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// A JSON object.
+    pub params: String,
+    /// What the guest may use.
+    pub limits: Limits,
+    /// What it is given.
+    pub inputs: std::collections::BTreeMap<String, crate::body::Body>,
+    /// An empty directory for the contents of the guest's files.
+    pub scratch: Arc<cap_std::fs::Dir>,
+    /// Where all random numbers come from.
+    pub seed: u64,
+    /// What the wall clock shows at the start.
+    pub clock: jiff::Timestamp,
+    /// Where the guest's words about its progress go.
+    pub progress: Option<tokio::sync::watch::Sender<Option<crate::job::Progress>>>,
+    /// The deadline, and orders to stop.
+    pub stop: Arc<Stop>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The JSON text that the guest returned, if it is done.
+    pub result: Option<String>,
+    /// What it wrote to standard error.
+    pub log: Vec<u8>,
+    /// What it left in its result directory.
+    pub tree: Option<Tree>,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Whether more may have been used.
+    pub fuel_is_lower_bound: bool,
+    /// The most bytes of memory at any time.
+    pub peak_memory: u64,
+}
+
+/// Runs guests on threads of its own.
+pub struct Sandbox {
+    engine: Engine,
+    metering: Metering,
+    ticker: Ticker,
+    programs: Mutex<LruCache<Digest, Arc<OnceCell<Arc<Program>>>>>,
+    guests: Option<Runtime>,
+}
+
+impl Sandbox {
+    /// Starts the threads and reserves the pool.
+    ///
+    /// # Errors
+    /// If the host cannot give what the configuration asks for.
+    pub fn new(config: &SandboxConfig) -> anyhow::Result<Self> {
+        let engine = engine::engine(config)?;
+        let guests = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("guest")
+            .enable_time()
+            .build()?;
+        let ticker = Ticker::start(engine.weak())?;
+        let programs = Mutex::new(LruCache::new(PROGRAMS));
+        Ok(Self { engine, metering: config.metering, ticker, programs, guests: Some(guests) })
+    }
+
+    /// The versions that decide about fuel and bytes.
+    pub fn engine_version() -> &'static str {
+        concat!("longboat ", env!("CARGO_PKG_VERSION"), ", wasmtime 48, preview 1 adapter 48")
+    }
+
+    /// The program of the module with this digest, compiled if it must be; `load` reads the module then.
+    ///
+    /// # Errors
+    /// [`BadModule`] from `load` or from the compiler. A failure is not kept.
+    pub async fn program<F>(&self, digest: Digest, load: F) -> Result<Arc<Program>, BadModule>
+    where
+        F: FnOnce() -> Result<Vec<u8>, BadModule> + Send + 'static,
+    {
+        let cell = {
+            let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(programs.get_or_insert(digest, Arc::default))
+        };
+        let engine = self.engine.clone();
+        let compile = || async {
+            tokio::task::spawn_blocking(move || Program::compile(&engine, &load()?).map(Arc::new))
+                .await
+                .unwrap_or_else(|panic| Err(BadModule(format!("the compiler failed: {panic}"))))
+        };
+        cell.get_or_try_init(compile).await.cloned()
+    }
+
+    /// Compiles a module without keeping it.
+    ///
+    /// # Errors
+    /// [`BadModule`], which says why nobody could run it.
+    pub fn compile(&self, bytes: &[u8]) -> Result<Program, BadModule> {
+        Program::compile(&self.engine, bytes)
+    }
+
+    /// Runs a guest to its end, whatever that is.
+    pub async fn run(&self, program: Arc<Program>, run: Run) -> Outcome {
+        let Some(guests) = &self.guests else { return Outcome::host_error("the sandbox is being shut down") };
+        let (engine, metering, ticking) = (self.engine.clone(), self.metering, self.ticker.keep());
+        let guest = guests.spawn(async move {
+            let _ticking = ticking;
+            run_here(&engine, metering, &program, run).await
+        });
+        guest.await.unwrap_or_else(|panic| Outcome::host_error(&format!("the sandbox failed: {panic}")))
+    }
+
+    /// Runs a guest on the caller's own thread; for measuring what an attempt costs.
+    pub async fn run_inline(&self, program: &Program, run: Run) -> Outcome {
+        let _ticking = self.ticker.keep();
+        run_here(&self.engine, self.metering, program, run).await
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Blocking here would be a panic on an asynchronous caller's thread.
+        if let Some(guests) = self.guests.take() {
+            guests.shutdown_background();
+        }
+    }
+}
+
+impl Outcome {
+    fn host_error(message: &str) -> Self {
+        Self {
+            verdict: Verdict::HostError { message: message.to_owned() },
+            result: None,
+            log: Vec::new(),
+            tree: None,
+            fuel: 0,
+            fuel_is_lower_bound: true,
+            peak_memory: 0,
+        }
+    }
+}
+
+async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: Run) -> Outcome {
+    let limits = run.limits;
+    if program.is_command() && run.params.len() > MAX_COMMAND_PARAMS {
+        let message = format!(
+            "a command takes at most {MAX_COMMAND_PARAMS} bytes of params, not {}; put data into an input",
+            run.params.len()
+        );
+        let verdict = Verdict::Failed { message, permanent: true, exit_code: None };
+        return Outcome { verdict, fuel_is_lower_bound: false, ..Outcome::host_error("") };
+    }
+    let stop = Arc::clone(&run.stop);
+    let job = algorithm_job(&run);
+    let mut store = match store(engine, metering, program, run) {
+        Ok(store) => store,
+        Err(error) => return Outcome::host_error(&format!("no room for a guest: {error:#}")),
+    };
+    let ending = tokio::select! {
+        biased;
+        ending = call(&mut store, program, job) => ending,
+        reason = stop.wait() => Ending::Stopped(reason),
+    };
+    let left = store.get_fuel().unwrap_or(0);
+    let fuel = if metering.fuel { limits.fuel.saturating_sub(left) } else { 0 };
+    let remains = store.into_data().into_remains();
+    let fuel_is_lower_bound = !ending.is_orderly();
+    let peak_memory = remains.memory.peak();
+    let (verdict, result) = ending.judge(&remains, &limits);
+    Outcome {
+        verdict,
+        result,
+        log: remains.log.into_bytes(),
+        tree: Some(remains.tree),
+        fuel,
+        fuel_is_lower_bound,
+        peak_memory,
+    }
+}
+
+fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wasmtime::Result<Store<Host>> {
+    let environment = if program.is_command() { environment(&run) } else { Vec::new() };
+    let capabilities = Capabilities {
+        inputs: run.inputs,
+        scratch: run.scratch,
+        environment,
+        stdout_is_result: program.is_command(),
+        seed: run.seed,
+        clock: run.clock,
+        progress: run.progress,
+    };
+    let mut store = Store::new(engine, Host::new(capabilities, &run.limits, run.stop));
+    store.limiter(|host| host.memory());
+    // What a guest may have copied to the host in one call: its whole document, and no more.
+    store.set_hostcall_fuel(usize::try_from(run.limits.document_size)?.saturating_add(1 << 20));
+    if metering.fuel {
+        store.set_fuel(run.limits.fuel)?;
+        store.fuel_async_yield_interval(metering.slice)?;
+    }
+    if metering.epoch {
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| match store.data().stop().reason() {
+            Some(reason) => Err(wasmtime::Error::from(reason)),
+            None => Ok(UpdateDeadline::Yield(1)),
+        });
+    }
+    Ok(store)
+}
+
+async fn call(store: &mut Store<Host>, program: &Program, job: AlgorithmJob) -> Ending {
+    let called = async {
+        let instance = program.instance.instantiate_async(&mut *store).await?;
+        match &program.entry {
+            Entry::Algorithm(entry) => {
+                let run = instance.get_typed_func::<RunParams, RunResults>(&mut *store, entry)?;
+                Ok(Ending::Returned(run.call_async(&mut *store, (job,)).await?.0))
+            }
+            Entry::Command(entry) => {
+                let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, entry)?;
+                Ok(Ending::Exited(u32::from(run.call_async(&mut *store, ()).await?.0.is_err())))
+            }
+        }
+    };
+    called.await.unwrap_or_else(Ending::from_error)
+}
+
+fn environment(run: &Run) -> Vec<(String, String)> {
+    vec![
+        ("LONGBOAT_JOB_ID".to_owned(), run.id.to_string()),
+        ("LONGBOAT_ATTEMPT".to_owned(), run.attempt.to_string()),
+        ("LONGBOAT_PARAMS".to_owned(), run.params.clone()),
+        ("LONGBOAT_SEED".to_owned(), run.seed.to_string()),
+    ]
+}
+
+fn algorithm_job(run: &Run) -> AlgorithmJob {
+    let limits = &run.limits;
+    AlgorithmJob {
+        id: run.id.to_string(),
+        attempt: run.attempt,
+        params: run.params.clone(),
+        seed: run.seed,
+        limits: AlgorithmLimits {
+            fuel: limits.fuel,
+            memory: limits.memory,
+            result_size: limits.result_size,
+            result_files: limits.result_files,
+            document_size: limits.document_size,
+            log_size: limits.log_size,
+            input_size: limits.input_size,
+            ttr_ms: limits.ttr.millis(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! From the way a guest's call came back to a verdict.
+
+use super::host::{AlgorithmError, Exit, Remains};
+use super::limits::Refusal;
+use super::stop::StopReason;
+use crate::job::{Excess, LimitName, Limits, Verdict};
+use serde_json::value::RawValue;
+use wasmtime::Trap;
+
+/// The exit code by which a command says that every attempt would fail (`EX_DATAERR` of sysexits.h).
+const EX_DATAERR: u32 = 65;
+
+/// How a guest's call came back.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// An algorithm returned.
+    Returned(Result<String, AlgorithmError>),
+    /// A program ended itself.
+    Exited(u32),
+    /// WebAssembly did not let it go on.
+    Trapped(Trap, String),
+    /// It was stopped.
+    Stopped(StopReason),
+    /// It returned more than was to be copied.
+    Overflowed,
+    /// Anything else that ended the call: a rule of an interface was broken, or the host failed.
+    Broken(String),
+}
+
+impl Ending {
+    pub(super) fn from_error(error: wasmtime::Error) -> Self {
+        if let Some(Exit(code)) = error.downcast_ref() {
+            return Ending::Exited(*code);
+        }
+        if let Some(reason) = error.downcast_ref() {
+            return Ending::Stopped(*reason);
+        }
+        if let Some(trap) = error.downcast_ref::<Trap>() {
+            return Ending::Trapped(*trap, describe(&error));
+        }
+        let message = format!("{:#}", error.root_cause());
+        if message.contains("hostcall fuel") {
+            return Ending::Overflowed;
+        }
+        Ending::Broken(message)
+    }
+
+    /// Whether the guest came to an end of its own, so that all of its fuel is accounted for.
+    pub(super) fn is_orderly(&self) -> bool {
+        matches!(self, Ending::Returned(_) | Ending::Exited(_))
+    }
+
+    /// The verdict, and the result if the guest is done.
+    pub(super) fn judge(self, remains: &Remains, limits: &Limits) -> (Verdict, Option<String>) {
+        let refused = remains.memory.refused().or_else(|| remains.tree.quota.refused());
+        let verdict = match self {
+            Ending::Stopped(reason) => stopped(reason, limits),
+            Ending::Trapped(Trap::OutOfFuel, _) => out_of_fuel(limits),
+            Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
+            Ending::Returned(Ok(json)) => return document(json.into_bytes(), limits),
+            Ending::Exited(0) => return document(remains.stdout.clone().unwrap_or_default(), limits),
+            ending => match refused {
+                Some(refusal) => over_limit(refusal, &ending),
+                None => ending.failed(),
+            },
+        };
+        (verdict, None)
+    }
+
+    fn failed(self) -> Verdict {
+        match self {
+            Ending::Returned(Err(AlgorithmError { message, permanent })) => {
+                Verdict::Failed { message, permanent, exit_code: None }
+            }
+            Ending::Exited(code) => Verdict::Failed {
+                message: format!("the algorithm exited with code {code}"),
+                permanent: code == EX_DATAERR,
+                exit_code: Some(code),
+            },
+            Ending::Trapped(_, message) | Ending::Broken(message) => Verdict::Trapped { message },
+            Ending::Returned(Ok(_)) | Ending::Stopped(_) | Ending::Overflowed => {
+                Verdict::HostError { message: "an ending was judged twice".to_owned() }
+            }
+        }
+    }
+}
+
+fn stopped(reason: StopReason, limits: &Limits) -> Verdict {
+    let allowed = limits.ttr.millis();
+    match reason {
+        StopReason::Deadline => Verdict::Deadline(Excess {
+            limit: LimitName::Ttr,
+            allowed,
+            observed: allowed,
+            message: format!("it was stopped after {}, which is all the time that its limit `ttr` allows", limits.ttr),
+        }),
+        StopReason::Interrupted => Verdict::Interrupted { message: reason.to_string() },
+        StopReason::Cancelled => Verdict::Cancelled { message: reason.to_string() },
+        StopReason::Lost => Verdict::Lost { message: reason.to_string() },
+    }
+}
+
+fn out_of_fuel(limits: &Limits) -> Verdict {
+    Verdict::OutOfFuel(Excess {
+        limit: LimitName::Fuel,
+        allowed: limits.fuel,
+        observed: limits.fuel,
+        message: format!(
+            "it used up all {} units of fuel that its limit `fuel` allows without coming to an end",
+            limits.fuel
+        ),
+    })
+}
+
+fn over_document(limits: &Limits, observed: u64) -> Verdict {
+    let refusal = Refusal { limit: LimitName::DocumentSize, allowed: limits.document_size, observed };
+    Verdict::ResultQuota(refusal.excess("the returned document is too large"))
+}
+
+fn over_limit(refusal: Refusal, ending: &Ending) -> Verdict {
+    let how = match ending {
+        Ending::Returned(_) => "it reported an error",
+        Ending::Exited(_) => "it exited with an error",
+        _ => "it trapped",
+    };
+    match refusal.limit {
+        LimitName::Memory => Verdict::OutOfMemory(refusal.excess(&format!("{how} after it was refused memory"))),
+        _ => Verdict::ResultQuota(refusal.excess(&format!("{how} after a write was refused"))),
+    }
+}
+
+fn document(bytes: Vec<u8>, limits: &Limits) -> (Verdict, Option<String>) {
+    let observed = bytes.len() as u64;
+    if observed > limits.document_size {
+        return (over_document(limits, observed), None);
+    }
+    let checked = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()).and_then(|text| {
+        if text.trim().is_empty() {
+            return Err("nothing was returned, where JSON is needed".to_owned());
+        }
+        serde_json::from_str::<&RawValue>(&text).map_err(|error| error.to_string())?;
+        Ok(text.trim().to_owned())
+    });
+    match checked {
+        Ok(text) => (Verdict::Done, Some(text)),
+        Err(reason) => (Verdict::BadResult { message: format!("what it returned is not JSON: {reason}") }, None),
+    }
+}
+
+/// What a trap is, and where in the guest it happened.
+fn describe(error: &wasmtime::Error) -> String {
+    let trap = error.root_cause().to_string();
+    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+    let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map_or(&[][..], wasmtime::WasmBacktrace::frames);
+    let names = frames.iter().filter_map(wasmtime::FrameInfo::func_name).take(6).collect::<Vec<_>>();
+    if names.is_empty() { trap.to_owned() } else { format!("{trap} in {}", names.join(" < ")) }
+}

@@ -1,0 +1,173 @@
+//! What a guest can call.
+//!
+//! Every interface is one of three things: a capability (the inputs, the result directory), a stand-in that
+//! follows from the attempt's provenance (clocks, random numbers, environment), or nothing (sockets,
+//! terminals). None of them waits for the world outside: inputs are there before the guest starts, and only a
+//! sleep takes time.
+
+mod attempt;
+mod bindings;
+mod cli;
+mod clocks;
+mod filesystem;
+mod io;
+mod random;
+mod sockets;
+
+pub use bindings::longboat::algorithm::attempt::{
+    Error as AlgorithmError, Job as AlgorithmJob, Limits as AlgorithmLimits,
+};
+pub use cli::Exit;
+
+use super::limits::{Memory, Quota};
+use super::log::Log;
+use super::stop::Stop;
+use super::tree::Tree;
+use crate::body::Body;
+use crate::job::{Limits, Progress};
+use bindings::{longboat, wasi};
+use cap_std::fs::Dir;
+use jiff::Timestamp;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+
+/// How many handles a guest may hold at once.
+const MAX_HANDLES: usize = 4096;
+
+/// What an attempt hands to its guest.
+#[derive(Debug)]
+pub struct Capabilities {
+    /// By name.
+    pub inputs: BTreeMap<String, Body>,
+    /// An empty directory for the contents of the guest's files.
+    pub scratch: Arc<Dir>,
+    /// The environment that a command sees.
+    pub environment: Vec<(String, String)>,
+    /// Whether standard output is the result, as it is for a command, or part of the log.
+    pub stdout_is_result: bool,
+    /// Where all random numbers come from.
+    pub seed: u64,
+    /// What the wall clock shows at the start.
+    pub clock: Timestamp,
+    /// Where the guest's words about its progress go.
+    pub progress: Option<watch::Sender<Option<Progress>>>,
+}
+
+/// The host's side of one attempt; it is dropped with the attempt.
+pub struct Host {
+    table: ResourceTable,
+    inputs: Vec<(String, Body)>,
+    environment: Vec<(String, String)>,
+    tree: Tree,
+    memory: Memory,
+    log: Log,
+    stdout: Option<Vec<u8>>,
+    document_size: u64,
+    random: ChaCha12Rng,
+    insecure: ChaCha12Rng,
+    clock: Timestamp,
+    fuel: u64,
+    slept: u64,
+    progress: Option<watch::Sender<Option<Progress>>>,
+    stop: Arc<Stop>,
+}
+
+/// What is left of a host when its guest has ended.
+pub struct Remains {
+    /// The result directory.
+    pub tree: Tree,
+    /// What was used of the memory limit.
+    pub memory: Memory,
+    /// Standard error.
+    pub log: Log,
+    /// Standard output, if it is the result.
+    pub stdout: Option<Vec<u8>>,
+}
+
+impl Host {
+    /// A host with these capabilities and limits.
+    pub fn new(capabilities: Capabilities, limits: &Limits, stop: Arc<Stop>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&capabilities.seed.to_le_bytes());
+        let random = ChaCha12Rng::from_seed(seed);
+        seed[31] = 1;
+        Self {
+            table,
+            inputs: capabilities.inputs.into_iter().collect(),
+            environment: capabilities.environment,
+            tree: Tree::new(capabilities.scratch, Quota::new(limits.result_size, limits.result_files)),
+            memory: Memory::new(limits.memory),
+            log: Log::new(limits.log_size),
+            stdout: capabilities.stdout_is_result.then(Vec::new),
+            document_size: limits.document_size,
+            random,
+            insecure: ChaCha12Rng::from_seed(seed),
+            clock: capabilities.clock,
+            fuel: limits.fuel,
+            slept: 0,
+            progress: capabilities.progress,
+            stop,
+        }
+    }
+
+    /// The counter that the store asks before it lets a memory grow.
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
+    /// Why the guest must stop, if it must.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Ends the host.
+    pub fn into_remains(self) -> Remains {
+        Remains { tree: self.tree, memory: self.memory, log: self.log, stdout: self.stdout }
+    }
+}
+
+/// Puts everything that any guest may call into a linker.
+///
+/// # Errors
+/// Only if two of the interfaces collide, which tests would show.
+pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    type Own = HasSelf<Host>;
+    fn own(host: &mut Host) -> &mut Host {
+        host
+    }
+    wasi::cli::environment::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::exit::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::stdin::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::stdout::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::stderr::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::terminal_input::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::terminal_output::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::terminal_stdin::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::terminal_stdout::add_to_linker::<_, Own>(linker, own)?;
+    wasi::cli::terminal_stderr::add_to_linker::<_, Own>(linker, own)?;
+    wasi::filesystem::types::add_to_linker::<_, Own>(linker, own)?;
+    wasi::filesystem::preopens::add_to_linker::<_, Own>(linker, own)?;
+    wasi::io::error::add_to_linker::<_, Own>(linker, own)?;
+    wasi::io::streams::add_to_linker::<_, Own>(linker, own)?;
+    wasi::random::random::add_to_linker::<_, Own>(linker, own)?;
+    wasi::random::insecure::add_to_linker::<_, Own>(linker, own)?;
+    wasi::random::insecure_seed::add_to_linker::<_, Own>(linker, own)?;
+    longboat::algorithm::inputs::add_to_linker::<_, Own>(linker, own)?;
+    longboat::algorithm::process::add_to_linker::<_, Own>(linker, own)?;
+    attempt::add_to_linker(linker)?;
+    clocks::add_to_linker(linker)
+}
+
+/// Answers what one component asks of sockets, whatever version of the interface it knows.
+///
+/// # Errors
+/// If the component uses the interfaces' names for something else.
+pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
+    sockets::refuse(linker, component)
+}

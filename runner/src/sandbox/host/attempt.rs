@@ -1,0 +1,63 @@
+//! The `attempt` and `inputs` interfaces of the `algorithm` world.
+
+use super::Host;
+use super::bindings::longboat::algorithm::inputs;
+use super::io::InputStream;
+use crate::job::Progress;
+use wasmtime::component::{Linker, Resource};
+
+/// How much of a guest's words about its progress is kept.
+const MAX_MESSAGE: usize = 200;
+
+/// An input, by its place in the order of names.
+#[derive(Debug)]
+pub struct InputHandle(usize);
+
+impl Host {
+    fn report(&mut self, fraction: f64, message: &str) {
+        if let Some(progress) = &self.progress {
+            let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+            let message = message.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+            progress.send_replace(Some(Progress { fraction, message }));
+        }
+    }
+}
+
+/// Puts the `attempt` interface into a linker; by hand, because the fuel is the store's.
+pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    let mut instance = linker.instance("longboat:algorithm/attempt@0.1.0")?;
+    instance.func_wrap("fuel-left", |store, (): ()| Ok((store.get_fuel()?,)))?;
+    instance.func_wrap("progress", |mut store, (fraction, message): (f64, String)| {
+        store.data_mut().report(fraction, &message);
+        Ok(())
+    })
+}
+
+impl inputs::Host for Host {
+    fn all(&mut self) -> wasmtime::Result<Vec<Resource<InputHandle>>> {
+        (0..self.inputs.len()).map(|place| Ok(self.table.push(InputHandle(place))?)).collect()
+    }
+}
+
+impl inputs::HostInput for Host {
+    fn name(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<String> {
+        let place = self.table.get(&input)?.0;
+        Ok(self.inputs[place].0.clone())
+    }
+
+    fn size(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<u64> {
+        let place = self.table.get(&input)?.0;
+        Ok(self.inputs[place].1.size())
+    }
+
+    fn open(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<Resource<InputStream>> {
+        let place = self.table.get(&input)?.0;
+        let stream = InputStream::body(self.inputs[place].1.clone());
+        Ok(self.table.push(stream)?)
+    }
+
+    fn drop(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<()> {
+        self.table.delete(input)?;
+        Ok(())
+    }
+}

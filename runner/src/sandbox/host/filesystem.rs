@@ -1,0 +1,336 @@
+//! `wasi:filesystem`: the result directory, and nothing else.
+//!
+//! Links are not permitted, neither symbolic nor hard ones; `sync` does nothing, since publication syncs
+//! everything at once.
+
+use super::Host;
+use super::bindings::wasi::clocks::wall_clock::Datetime;
+use super::bindings::wasi::filesystem::{preopens, types};
+use super::io::{InputStream, IoError, MAX_CHUNK, OutputStream};
+use crate::sandbox::tree::{NodeId, ROOT, Stat, TreeError};
+use types::{
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, MetadataHashValue,
+    NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime::component::{Resource, ResourceTableError};
+
+/// An open file or directory.
+#[derive(Debug)]
+pub struct Descriptor {
+    node: NodeId,
+    directory: bool,
+    flags: DescriptorFlags,
+}
+
+/// What is left of a directory's entries.
+#[derive(Debug)]
+pub struct Listing(std::vec::IntoIter<(String, bool)>);
+
+type FsResult<T> = Result<T, TreeError>;
+
+/// A handle that the guest does not hold cannot reach these functions; answered like any other nonsense.
+impl From<ResourceTableError> for TreeError {
+    fn from(error: ResourceTableError) -> Self {
+        match error {
+            ResourceTableError::Full => TreeError::Quota,
+            _ => TreeError::Invalid,
+        }
+    }
+}
+
+fn code(error: TreeError) -> ErrorCode {
+    match error {
+        TreeError::NoEntry => ErrorCode::NoEntry,
+        TreeError::Exist => ErrorCode::Exist,
+        TreeError::NotDirectory => ErrorCode::NotDirectory,
+        TreeError::IsDirectory => ErrorCode::IsDirectory,
+        TreeError::NotEmpty => ErrorCode::NotEmpty,
+        TreeError::Invalid => ErrorCode::Invalid,
+        TreeError::NotPermitted => ErrorCode::NotPermitted,
+        TreeError::NameTooLong => ErrorCode::NameTooLong,
+        TreeError::IllegalName => ErrorCode::IllegalByteSequence,
+        TreeError::InsufficientSpace => ErrorCode::InsufficientSpace,
+        TreeError::Quota => ErrorCode::Quota,
+        TreeError::Io => ErrorCode::Io,
+    }
+}
+
+fn kind(directory: bool) -> DescriptorType {
+    if directory { DescriptorType::Directory } else { DescriptorType::RegularFile }
+}
+
+impl Host {
+    fn descriptor(&self, descriptor: &Resource<Descriptor>) -> FsResult<&Descriptor> {
+        Ok(self.table.get(descriptor)?)
+    }
+
+    fn directory(&self, descriptor: &Resource<Descriptor>) -> FsResult<NodeId> {
+        let descriptor = self.descriptor(descriptor)?;
+        if descriptor.directory { Ok(descriptor.node) } else { Err(TreeError::NotDirectory) }
+    }
+
+    fn file(&self, descriptor: &Resource<Descriptor>, access: DescriptorFlags) -> FsResult<NodeId> {
+        let descriptor = self.descriptor(descriptor)?;
+        if descriptor.directory {
+            Err(TreeError::IsDirectory)
+        } else if descriptor.flags.contains(access) {
+            Ok(descriptor.node)
+        } else {
+            Err(TreeError::NotPermitted)
+        }
+    }
+
+    fn open(&mut self, node: NodeId, flags: DescriptorFlags) -> FsResult<Resource<Descriptor>> {
+        let directory = self.tree.stat(node)?.directory;
+        let descriptor = self.table.push(Descriptor { node, directory, flags })?;
+        self.tree.retain(node)?;
+        Ok(descriptor)
+    }
+
+    fn describe(&self, node: NodeId) -> FsResult<DescriptorStat> {
+        let Stat { directory, size, changed } = self.tree.stat(node)?;
+        let start = self.clock.as_nanosecond().max(0);
+        let changed = start.saturating_add(i128::from(changed));
+        let time = Datetime {
+            seconds: u64::try_from(changed / 1_000_000_000).unwrap_or(u64::MAX),
+            nanoseconds: u32::try_from(changed % 1_000_000_000).unwrap_or(0),
+        };
+        Ok(DescriptorStat {
+            type_: kind(directory),
+            link_count: 1,
+            size,
+            data_access_timestamp: Some(time),
+            data_modification_timestamp: Some(time),
+            status_change_timestamp: Some(time),
+        })
+    }
+}
+
+impl types::Host for Host {
+    fn convert_error_code(&mut self, error: TreeError) -> wasmtime::Result<ErrorCode> {
+        Ok(code(error))
+    }
+
+    fn filesystem_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
+        Ok(self.table.get(&error)?.cause.map(code))
+    }
+}
+
+impl types::HostDescriptor for Host {
+    fn read_via_stream(&mut self, file: Resource<Descriptor>, offset: u64) -> FsResult<Resource<InputStream>> {
+        let file = self.file(&file, DescriptorFlags::READ)?;
+        let stream = self.table.push(InputStream::File { file, offset })?;
+        self.tree.retain(file)?;
+        Ok(stream)
+    }
+
+    fn write_via_stream(&mut self, file: Resource<Descriptor>, offset: u64) -> FsResult<Resource<OutputStream>> {
+        let file = self.file(&file, DescriptorFlags::WRITE)?;
+        let stream = self.table.push(OutputStream::File { file, offset: Some(offset) })?;
+        self.tree.retain(file)?;
+        Ok(stream)
+    }
+
+    fn append_via_stream(&mut self, file: Resource<Descriptor>) -> FsResult<Resource<OutputStream>> {
+        let file = self.file(&file, DescriptorFlags::WRITE)?;
+        let stream = self.table.push(OutputStream::File { file, offset: None })?;
+        self.tree.retain(file)?;
+        Ok(stream)
+    }
+
+    fn advise(&mut self, file: Resource<Descriptor>, _: u64, _: u64, _: Advice) -> FsResult<()> {
+        self.descriptor(&file).map(|_| ())
+    }
+
+    fn sync_data(&mut self, file: Resource<Descriptor>) -> FsResult<()> {
+        self.descriptor(&file).map(|_| ())
+    }
+
+    fn sync(&mut self, file: Resource<Descriptor>) -> FsResult<()> {
+        self.descriptor(&file).map(|_| ())
+    }
+
+    fn get_flags(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
+        Ok(self.descriptor(&file)?.flags)
+    }
+
+    fn get_type(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorType> {
+        Ok(kind(self.descriptor(&file)?.directory))
+    }
+
+    fn set_size(&mut self, file: Resource<Descriptor>, size: u64) -> FsResult<()> {
+        let file = self.file(&file, DescriptorFlags::WRITE)?;
+        self.tree.set_size(file, size)
+    }
+
+    fn set_times(&mut self, file: Resource<Descriptor>, _: NewTimestamp, _: NewTimestamp) -> FsResult<()> {
+        self.descriptor(&file)?;
+        Err(TreeError::NotPermitted)
+    }
+
+    fn read(&mut self, file: Resource<Descriptor>, length: u64, offset: u64) -> FsResult<(Vec<u8>, bool)> {
+        let file = self.file(&file, DescriptorFlags::READ)?;
+        let mut buffer = vec![0; length.min(MAX_CHUNK) as usize];
+        let read = self.tree.read(file, &mut buffer, offset)?;
+        buffer.truncate(read);
+        let at_end = offset.saturating_add(read as u64) >= self.tree.stat(file)?.size;
+        Ok((buffer, at_end))
+    }
+
+    fn write(&mut self, file: Resource<Descriptor>, bytes: Vec<u8>, offset: u64) -> FsResult<u64> {
+        let file = self.file(&file, DescriptorFlags::WRITE)?;
+        let chunk = &bytes[..bytes.len().min(MAX_CHUNK as usize)];
+        self.tree.write(file, chunk, offset)?;
+        Ok(chunk.len() as u64)
+    }
+
+    fn read_directory(&mut self, directory: Resource<Descriptor>) -> FsResult<Resource<Listing>> {
+        let entries = self.tree.list(self.directory(&directory)?)?;
+        Ok(self.table.push(Listing(entries.into_iter()))?)
+    }
+
+    fn create_directory_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let base = self.directory(&base)?;
+        self.tree.create_directory(base, &path)
+    }
+
+    fn stat(&mut self, file: Resource<Descriptor>) -> FsResult<DescriptorStat> {
+        self.describe(self.descriptor(&file)?.node)
+    }
+
+    fn stat_at(&mut self, base: Resource<Descriptor>, _: PathFlags, path: String) -> FsResult<DescriptorStat> {
+        self.describe(self.tree.lookup(self.directory(&base)?, &path)?)
+    }
+
+    fn set_times_at(
+        &mut self,
+        base: Resource<Descriptor>,
+        _: PathFlags,
+        path: String,
+        _: NewTimestamp,
+        _: NewTimestamp,
+    ) -> FsResult<()> {
+        self.tree.lookup(self.directory(&base)?, &path)?;
+        Err(TreeError::NotPermitted)
+    }
+
+    fn link_at(
+        &mut self,
+        base: Resource<Descriptor>,
+        _: PathFlags,
+        path: String,
+        _: Resource<Descriptor>,
+        _: String,
+    ) -> FsResult<()> {
+        self.tree.lookup(self.directory(&base)?, &path)?;
+        Err(TreeError::NotPermitted)
+    }
+
+    fn open_at(
+        &mut self,
+        base: Resource<Descriptor>,
+        _: PathFlags,
+        path: String,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        let base = self.directory(&base)?;
+        let node = match self.tree.lookup(base, &path) {
+            Ok(_) if open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) => return Err(TreeError::Exist),
+            Ok(node) => node,
+            Err(TreeError::NoEntry) if open.contains(OpenFlags::CREATE) => {
+                if open.contains(OpenFlags::DIRECTORY) {
+                    return Err(TreeError::Invalid);
+                }
+                self.tree.create_file(base, &path)?
+            }
+            Err(error) => return Err(error),
+        };
+        let directory = self.tree.stat(node)?.directory;
+        if open.contains(OpenFlags::DIRECTORY) && !directory {
+            return Err(TreeError::NotDirectory);
+        }
+        if directory && (flags.contains(DescriptorFlags::WRITE) || open.contains(OpenFlags::TRUNCATE)) {
+            return Err(TreeError::IsDirectory);
+        }
+        if open.contains(OpenFlags::TRUNCATE) {
+            self.tree.set_size(node, 0)?;
+        }
+        self.open(node, flags)
+    }
+
+    fn readlink_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<String> {
+        self.tree.lookup(self.directory(&base)?, &path)?;
+        Err(TreeError::Invalid)
+    }
+
+    fn remove_directory_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let base = self.directory(&base)?;
+        self.tree.remove_directory(base, &path)
+    }
+
+    fn rename_at(
+        &mut self,
+        from: Resource<Descriptor>,
+        path: String,
+        to: Resource<Descriptor>,
+        new_path: String,
+    ) -> FsResult<()> {
+        let (from, to) = (self.directory(&from)?, self.directory(&to)?);
+        self.tree.rename((from, &path), (to, &new_path))
+    }
+
+    fn symlink_at(&mut self, base: Resource<Descriptor>, _: String, _: String) -> FsResult<()> {
+        self.directory(&base)?;
+        Err(TreeError::NotPermitted)
+    }
+
+    fn unlink_file_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
+        let base = self.directory(&base)?;
+        self.tree.unlink(base, &path)
+    }
+
+    fn is_same_object(&mut self, one: Resource<Descriptor>, two: Resource<Descriptor>) -> wasmtime::Result<bool> {
+        Ok(self.table.get(&one)?.node == self.table.get(&two)?.node)
+    }
+
+    fn metadata_hash(&mut self, file: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
+        Ok(MetadataHashValue { lower: self.descriptor(&file)?.node, upper: 0 })
+    }
+
+    fn metadata_hash_at(
+        &mut self,
+        base: Resource<Descriptor>,
+        _: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        Ok(MetadataHashValue { lower: self.tree.lookup(self.directory(&base)?, &path)?, upper: 0 })
+    }
+
+    fn drop(&mut self, file: Resource<Descriptor>) -> wasmtime::Result<()> {
+        let descriptor = self.table.delete(file)?;
+        self.tree.release(descriptor.node);
+        Ok(())
+    }
+}
+
+impl types::HostDirectoryEntryStream for Host {
+    fn read_directory_entry(&mut self, listing: Resource<Listing>) -> FsResult<Option<DirectoryEntry>> {
+        let next = self.table.get_mut(&listing)?.0.next();
+        Ok(next.map(|(name, directory)| DirectoryEntry { type_: kind(directory), name }))
+    }
+
+    fn drop(&mut self, listing: Resource<Listing>) -> wasmtime::Result<()> {
+        self.table.delete(listing)?;
+        Ok(())
+    }
+}
+
+impl preopens::Host for Host {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+        self.tree.retain(ROOT).map_err(|error| wasmtime::Error::msg(format!("{error:?}")))?;
+        let root = self.table.push(Descriptor { node: ROOT, directory: true, flags })?;
+        Ok(vec![(root, "/result".to_owned())])
+    }
+}

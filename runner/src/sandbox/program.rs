@@ -1,0 +1,77 @@
+//! A compiled algorithm.
+
+use super::host::{self, AlgorithmError, AlgorithmJob, Host};
+use super::{BadModule, modules};
+use crate::job::Digest;
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+/// Parameters and results of the `algorithm` world's `run`.
+pub(super) type RunParams = (AlgorithmJob,);
+pub(super) type RunResults = (Result<String, AlgorithmError>,);
+
+/// An algorithm, compiled and linked: ready to be instantiated any number of times.
+pub struct Program {
+    digest: Digest,
+    pub(super) entry: Entry,
+    pub(super) instance: InstancePre<Host>,
+}
+
+/// Where a program starts, and with it the shape that it has.
+#[derive(Debug, Clone)]
+pub(super) enum Entry {
+    /// The `algorithm` world's `run`.
+    Algorithm(ComponentExportIndex),
+    /// A WASI command's `run`.
+    Command(ComponentExportIndex),
+}
+
+impl Program {
+    /// Compiles a module. This takes from milliseconds to minutes: never call it on a thread that runs guests.
+    ///
+    /// # Errors
+    /// [`BadModule`], which says why nobody could run it.
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Self, BadModule> {
+        let component = modules::componentize(bytes)?;
+        let refused = |error: wasmtime::Error| BadModule(format!("it cannot be compiled: {error:#}"));
+        let component = Component::new(engine, component).map_err(refused)?;
+        let mut linker = Linker::new(engine);
+        host::add_to_linker(&mut linker).map_err(refused)?;
+        host::refuse_sockets(&mut linker, &component).map_err(refused)?;
+        let entry = entry(&component)?;
+        let instance = linker
+            .instantiate_pre(&component)
+            .map_err(|error| BadModule(format!("it needs something that nobody grants: {error:#}")))?;
+        Ok(Self { digest: Digest::of(bytes), entry, instance })
+    }
+
+    /// The digest of the module's bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether it is a plain WASI command.
+    pub fn is_command(&self) -> bool {
+        matches!(self.entry, Entry::Command(_))
+    }
+}
+
+fn entry(component: &Component) -> Result<Entry, BadModule> {
+    if let Some((ComponentItem::ComponentFunc(_), index)) = component.get_export(None, "run") {
+        return Ok(Entry::Algorithm(index));
+    }
+    let ty = component.component_type();
+    let mut names = ty.exports(component.engine()).map(|(name, _)| name.to_owned());
+    let command = names.find(|name| name.starts_with("wasi:cli/run@0.2"));
+    let index = command.and_then(|name| {
+        let interface = component.get_export_index(None, &name)?;
+        component.get_export_index(Some(&interface), "run")
+    });
+    index.map(Entry::Command).ok_or_else(|| {
+        BadModule(
+            "the component has no entry: it exports neither `wasi:cli/run` nor the `algorithm` world's `run`"
+                .to_owned(),
+        )
+    })
+}

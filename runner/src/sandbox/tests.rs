@@ -1,0 +1,241 @@
+use super::*;
+use crate::body::Body;
+use crate::job::{Limits, Span};
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+struct Fixture {
+    sandbox: Sandbox,
+    scratch: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let config =
+        SandboxConfig { slots: 4, threads: 2, max_memory: 64 << 20, cache: None, metering: Metering::IN_GUEST };
+    Fixture { sandbox: Sandbox::new(&config).unwrap(), scratch: tempfile::tempdir().unwrap() }
+}
+
+impl Fixture {
+    fn job(&self) -> Run {
+        let limits = Limits { fuel: 100_000_000, memory: 1 << 20, ..Limits::default() };
+        Run {
+            id: JobId::from_bytes([7; 16]),
+            attempt: 1,
+            params: r#"{"x":1}"#.to_owned(),
+            limits,
+            inputs: BTreeMap::new(),
+            scratch: Arc::new(Dir::open_ambient_dir(self.scratch.path(), ambient_authority()).unwrap()),
+            seed: 7,
+            clock: jiff::Timestamp::UNIX_EPOCH,
+            progress: None,
+            stop: Arc::new(Stop::at(Instant::now() + Duration::from_secs(60))),
+        }
+    }
+
+    async fn run(&self, wat: &str, run: Run) -> Outcome {
+        let program = self.sandbox.compile(&wat::parse_str(wat).unwrap()).unwrap();
+        self.sandbox.run(Arc::new(program), run).await
+    }
+
+    fn refuse(&self, wat: &str) -> String {
+        match self.sandbox.compile(&wat::parse_str(wat).unwrap()) {
+            Ok(_) => panic!("this should not be accepted: {wat}"),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// A command whose `_start` is `body`; `$print` writes so many bytes of its memory from 0 on to a descriptor.
+fn command(data: &str, body: &str) -> String {
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "{data}")
+          (func $print (param $fd i32) (param $length i32)
+            (i32.store (i32.const 1024) (i32.const 0))
+            (i32.store (i32.const 1028) (local.get $length))
+            (drop (call $fd_write (local.get $fd) (i32.const 1024) (i32.const 1) (i32.const 1032))))
+          (func (export "_start") {body}))"#
+    )
+}
+
+#[tokio::test]
+async fn json_on_standard_output_is_the_result() {
+    let fixture = fixture();
+    let outcome =
+        fixture.run(&command(r#"[1, 2]\n"#, "(call $print (i32.const 1) (i32.const 7))"), fixture.job()).await;
+    assert_eq!((outcome.verdict, outcome.result.as_deref()), (Verdict::Done, Some("[1, 2]")));
+    assert!(outcome.fuel > 0 && !outcome.fuel_is_lower_bound);
+    assert!((65_536..4 * 65_536).contains(&outcome.peak_memory), "the module's page and a little for the adapter");
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_a_bad_result() {
+    let fixture = fixture();
+    for (data, length) in [("hello", 5), ("", 0), ("[1,", 3), ("\\ff\\fe", 2), ("1 2", 3)] {
+        let body = format!("(call $print (i32.const 1) (i32.const {length}))");
+        let outcome = fixture.run(&command(data, &body), fixture.job()).await;
+        assert_eq!(outcome.verdict.kind(), "bad-result", "{data}");
+    }
+}
+
+#[tokio::test]
+async fn an_exit_code_is_kept_and_65_is_permanent() {
+    let fixture = fixture();
+    for (code, is_permanent) in [(10, false), (65, true), (255, false)] {
+        let outcome = fixture.run(&command("", &format!("(call $exit (i32.const {code}))")), fixture.job()).await;
+        let Verdict::Failed { permanent, exit_code, .. } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert_eq!((permanent, exit_code), (is_permanent, Some(code)));
+    }
+    let zero = command("1", "(call $print (i32.const 1) (i32.const 1)) (call $exit (i32.const 0))");
+    assert_eq!(fixture.run(&zero, fixture.job()).await.verdict, Verdict::Done);
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_at_its_fuel() {
+    let fixture = fixture();
+    let outcome = fixture.run(&command("", "(loop (br 0))"), fixture.job()).await;
+    let Verdict::OutOfFuel(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert_eq!((excess.allowed, excess.observed), (100_000_000, 100_000_000));
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_at_its_deadline() {
+    let fixture = fixture();
+    for metering in [Metering::IN_GUEST, Metering::AT_SLICES] {
+        let config = SandboxConfig { slots: 1, threads: 1, max_memory: 1 << 20, cache: None, metering };
+        let sandbox = Sandbox::new(&config).unwrap();
+        let mut run = fixture.job();
+        run.limits = Limits { fuel: u64::MAX, ttr: Span(Duration::from_millis(100)), ..run.limits };
+        run.stop = Arc::new(Stop::at(Instant::now() + Duration::from_millis(100)));
+        let program = sandbox.compile(&wat::parse_str(command("", "(loop (br 0))")).unwrap()).unwrap();
+        let outcome = sandbox.run(Arc::new(program), run).await;
+        assert_eq!(outcome.verdict.kind(), "deadline");
+        assert!(outcome.fuel > 0 && outcome.fuel_is_lower_bound, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_to_stop_ends_a_guest_at_once() {
+    let fixture = fixture();
+    let mut run = fixture.job();
+    run.limits.fuel = u64::MAX;
+    let stop = Arc::clone(&run.stop);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stop.order(StopReason::Interrupted);
+    });
+    let outcome = fixture.run(&command("", "(loop (br 0))"), run).await;
+    assert_eq!(outcome.verdict.kind(), "interrupted");
+}
+
+#[tokio::test]
+async fn a_refused_growth_is_an_ordinary_error_to_a_guest_that_copes() {
+    let fixture = fixture();
+    let grow = "(drop (memory.grow (i32.const 1000)))";
+    let copes = command("1", &format!("{grow} (call $print (i32.const 1) (i32.const 1))"));
+    assert_eq!(fixture.run(&copes, fixture.job()).await.verdict, Verdict::Done);
+    let outcome = fixture.run(&command("", &format!("{grow} unreachable")), fixture.job()).await;
+    let Verdict::OutOfMemory(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert_eq!(excess.allowed, 1 << 20);
+    assert!(excess.observed > 1000 * 65_536);
+}
+
+#[tokio::test]
+async fn a_trap_says_what_and_where() {
+    let fixture = fixture();
+    let outcome = fixture.run(&command("", "unreachable"), fixture.job()).await;
+    let Verdict::Trapped { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert!(message.contains("unreachable"), "{message}");
+}
+
+#[tokio::test]
+async fn too_long_a_document_is_refused_at_the_write_that_would_pass_the_limit() {
+    let fixture = fixture();
+    let mut run = fixture.job();
+    run.limits.document_size = 100;
+    let outcome = fixture.run(&command("", "(loop (call $print (i32.const 1) (i32.const 64)) (br 0))"), run).await;
+    assert_eq!(outcome.verdict.kind(), "out-of-fuel", "a program that does not look goes on");
+    let mut run = fixture.job();
+    run.limits.document_size = 100;
+    let twice = "(call $print (i32.const 1) (i32.const 64)) (call $print (i32.const 1) (i32.const 64)) unreachable";
+    let outcome = fixture.run(&command("", twice), run).await;
+    let Verdict::ResultQuota(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert_eq!((excess.limit, excess.allowed, excess.observed), (crate::job::LimitName::DocumentSize, 100, 128));
+}
+
+#[tokio::test]
+async fn standard_input_is_the_input_and_standard_error_the_log() {
+    let fixture = fixture();
+    let mut run = fixture.job();
+    run.inputs.insert("only".to_owned(), Body::from_bytes(b"[42]".as_slice()));
+    let read = "(i32.store (i32.const 1024) (i32.const 0)) (i32.store (i32.const 1028) (i32.const 4))
+        (drop (call $fd_read (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 1032)))
+        (call $print (i32.const 1) (i32.const 4)) (call $print (i32.const 2) (i32.const 4))";
+    let outcome = fixture.run(&command("", read), run).await;
+    assert_eq!((outcome.result.as_deref(), outcome.log.as_slice()), (Some("[42]"), b"[42]".as_slice()));
+}
+
+/// Prints the digits of eight random bytes and of the time.
+const DICE: &str = "
+    (local $i i32)
+    (drop (call $random (i32.const 100) (i32.const 8)))
+    (drop (call $clock (i32.const 0) (i64.const 0) (i32.const 108)))
+    (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 116)))
+    (i32.store8 (i32.const 0) (i32.const 49))
+    (loop
+      (i32.store8 (i32.add (i32.const 1) (local.get $i))
+        (i32.add (i32.const 48) (i32.rem_u (i32.load8_u (i32.add (i32.const 100) (local.get $i))) (i32.const 10))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if 0 (i32.lt_u (local.get $i) (i32.const 24))))
+    (call $print (i32.const 1) (i32.const 25))";
+
+#[tokio::test]
+async fn the_same_provenance_gives_the_same_bytes_and_the_same_fuel() {
+    let one = fixture();
+    let first = one.run(&command("", DICE), one.job()).await;
+    let two = fixture();
+    for _ in 0..3 {
+        let again = two.run(&command("", DICE), two.job()).await;
+        assert_eq!((&again.result, again.fuel), (&first.result, first.fuel));
+    }
+    let other = two.run(&command("", DICE), Run { seed: 8, ..two.job() }).await;
+    assert_ne!(other.result, first.result);
+}
+
+#[tokio::test]
+async fn a_program_is_compiled_once() {
+    let fixture = fixture();
+    let bytes = wat::parse_str(command("", "")).unwrap();
+    let digest = Digest::of(&bytes);
+    let program = fixture.sandbox.program(digest, move || Ok(bytes)).await.unwrap();
+    let load = || -> Result<Vec<u8>, BadModule> { panic!("it was loaded again") };
+    let again = fixture.sandbox.program(digest, load).await.unwrap();
+    assert!(Arc::ptr_eq(&program, &again));
+}
+
+#[test]
+fn what_nobody_could_run_is_refused_with_the_reason() {
+    let fixture = fixture();
+    for (wat, reason) in [
+        (r#"(module (import "env" "evil" (func)) (func (export "_start")))"#, "imports `evil` from `env`"),
+        ("(module)", "no entry"),
+        ("(component)", "no entry"),
+        (r#"(component (import "wasi:http/types@0.2.0" (instance (export "x" (func)))))"#, "no entry"),
+        (r#"(module (memory 1) (func (export "_start") (i32.load)))"#, ""),
+    ] {
+        let Ok(bytes) = wat::parse_str(wat) else { continue };
+        let error = fixture.sandbox.compile(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(!error.is_empty() && error.contains(reason), "{wat}: {error}");
+    }
+    assert!(componentize(b"#!/bin/sh").unwrap_err().to_string().contains("not WebAssembly"));
+    assert!(componentize(b"\0asm\x01\0\0\0\xff").is_err());
+    assert!(fixture.refuse("(module (memory 1))").contains("_start"));
+}
