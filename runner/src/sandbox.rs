@@ -20,6 +20,7 @@ pub use program::Program;
 pub use stop::{Stop, StopReason};
 pub use tree::Tree;
 
+use crate::config::EpochChecks;
 use crate::job::{Digest, JobId, Limits, Verdict};
 use ending::Ending;
 use host::{AlgorithmJob, AlgorithmLimits, Host};
@@ -65,15 +66,25 @@ pub struct Metering {
     pub fuel: bool,
     /// Look at the epoch in every loop, for the deadline and so that guests share their threads.
     pub epoch: bool,
-    /// Give the thread away after so many units of fuel, and look at the deadline there.
+    /// Give the thread away after so many units of fuel; orders to stop and the deadline count there.
     pub slice: Option<u64>,
 }
 
 impl Metering {
-    /// Fuel and epoch, both in the guest.
-    pub const IN_GUEST: Self = Self { fuel: true, epoch: true, slice: None };
+    /// Fuel and epoch, both in the guest. The slices of fuel are there so that what a stopped guest has used is
+    /// known but for the last of them.
+    pub const IN_GUEST: Self = Self { fuel: true, epoch: true, slice: Some(1_000_000) };
     /// Fuel in the guest, and the deadline between slices of fuel.
     pub const AT_SLICES: Self = Self { fuel: true, epoch: false, slice: Some(100_000) };
+}
+
+impl From<EpochChecks> for Metering {
+    fn from(checks: EpochChecks) -> Self {
+        match checks {
+            EpochChecks::InGuest => Self::IN_GUEST,
+            EpochChecks::AtSlices => Self::AT_SLICES,
+        }
+    }
 }
 
 /// One run of a guest.

@@ -181,12 +181,9 @@ impl LimitsRequest {
         *self == Self::default()
     }
 
-    /// The limits that a job with this request and `ttr` runs under.
-    ///
-    /// # Errors
-    /// [`AboveCeiling`], for the first limit that asks for too much. Nothing is clamped.
-    pub fn resolve(&self, ttr: Option<Span>, default: &Limits, ceiling: &Limits) -> Result<Limits, AboveCeiling> {
-        let limits = Limits {
+    /// These limits, and where none is named those of `default`.
+    pub fn over(&self, ttr: Option<Span>, default: &Limits) -> Limits {
+        Limits {
             fuel: self.fuel.unwrap_or(default.fuel),
             memory: self.memory.unwrap_or(default.memory),
             result_size: self.result_size.unwrap_or(default.result_size),
@@ -195,7 +192,15 @@ impl LimitsRequest {
             log_size: self.log_size.unwrap_or(default.log_size),
             input_size: self.input_size.unwrap_or(default.input_size),
             ttr: ttr.unwrap_or(default.ttr),
-        };
+        }
+    }
+
+    /// The limits that a job with this request and `ttr` runs under.
+    ///
+    /// # Errors
+    /// [`AboveCeiling`], for the first limit that asks for too much. Nothing is clamped.
+    pub fn resolve(&self, ttr: Option<Span>, default: &Limits, ceiling: &Limits) -> Result<Limits, AboveCeiling> {
+        let limits = self.over(ttr, default);
         for ((limit, asked), (_, ceiling)) in limits.values().into_iter().zip(ceiling.values()) {
             if asked > ceiling {
                 return Err(AboveCeiling { limit, asked, ceiling });

@@ -54,7 +54,7 @@ impl Ending {
     pub(super) fn judge(self, remains: &Remains, limits: &Limits) -> (Verdict, Option<String>) {
         let refused = remains.memory.refused().or_else(|| remains.tree.quota.refused());
         let verdict = match self {
-            Ending::Stopped(reason) => stopped(reason, limits),
+            Ending::Stopped(reason) => reason.verdict(limits),
             Ending::Trapped(Trap::OutOfFuel, _) => out_of_fuel(limits),
             Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
             Ending::Returned(Ok(json)) => return document(json.into_bytes(), limits),
@@ -82,21 +82,6 @@ impl Ending {
                 Verdict::HostError { message: "an ending was judged twice".to_owned() }
             }
         }
-    }
-}
-
-fn stopped(reason: StopReason, limits: &Limits) -> Verdict {
-    let allowed = limits.ttr.millis();
-    match reason {
-        StopReason::Deadline => Verdict::Deadline(Excess {
-            limit: LimitName::Ttr,
-            allowed,
-            observed: allowed,
-            message: format!("it was stopped after {}, which is all the time that its limit `ttr` allows", limits.ttr),
-        }),
-        StopReason::Interrupted => Verdict::Interrupted { message: reason.to_string() },
-        StopReason::Cancelled => Verdict::Cancelled { message: reason.to_string() },
-        StopReason::Lost => Verdict::Lost { message: reason.to_string() },
     }
 }
 

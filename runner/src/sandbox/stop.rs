@@ -1,5 +1,6 @@
 //! Stopping a guest from outside.
 
+use crate::job::{Excess, LimitName, Limits, Verdict};
 use std::sync::OnceLock;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -21,6 +22,25 @@ pub enum StopReason {
     Lost,
 }
 
+impl StopReason {
+    /// The verdict on an attempt that was stopped for this reason.
+    pub fn verdict(self, limits: &Limits) -> Verdict {
+        let allowed = limits.ttr.millis();
+        let message = self.to_string();
+        match self {
+            StopReason::Deadline => Verdict::Deadline(Excess {
+                limit: LimitName::Ttr,
+                allowed,
+                observed: allowed,
+                message: format!("it was stopped after {}, all the time that its limit `ttr` allows", limits.ttr),
+            }),
+            StopReason::Interrupted => Verdict::Interrupted { message },
+            StopReason::Cancelled => Verdict::Cancelled { message },
+            StopReason::Lost => Verdict::Lost { message },
+        }
+    }
+}
+
 /// The order to stop, shared between a guest and whoever watches over it.
 #[derive(Debug)]
 pub struct Stop {
@@ -38,7 +58,7 @@ impl Stop {
     /// Ends the guest at its next slice. The first order counts.
     pub fn order(&self, reason: StopReason) {
         if self.order.set(reason).is_ok() {
-            self.ordered.notify_one();
+            self.ordered.notify_waiters();
         }
     }
 
@@ -50,9 +70,12 @@ impl Stop {
 
     /// Waits until the guest must stop.
     pub async fn wait(&self) -> StopReason {
-        tokio::select! {
-            () = self.ordered.notified() => {}
-            () = tokio::time::sleep_until(self.deadline.into()) => {}
+        let ordered = self.ordered.notified();
+        if self.order.get().is_none() {
+            tokio::select! {
+                () = ordered => {}
+                () = tokio::time::sleep_until(self.deadline.into()) => {}
+            }
         }
         self.order.get().copied().unwrap_or(StopReason::Deadline)
     }

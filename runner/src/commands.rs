@@ -1,0 +1,138 @@
+//! What each command does.
+
+mod algorithm;
+mod look;
+//mod node;
+mod run;
+mod source;
+mod submit;
+mod worker;
+
+use crate::cli::{Cli, Command, Global};
+use anyhow::Context;
+use longboat::config::{Config, DataDir};
+use longboat::execute::Executor;
+use longboat::fetch::Fetcher;
+use longboat::queue::Queue;
+use longboat::queue::sqlite::SqliteQueue;
+use longboat::registry::Registry;
+use longboat::results::Results;
+use longboat::sandbox::{Metering, Sandbox, SandboxConfig};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A mistake in the use of a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Does what the command line says; returns whether that went well.
+///
+/// # Errors
+/// What failed, where, why, and what to do about it; [`Usage`] if the command line makes no sense.
+pub async fn run(cli: Cli) -> anyhow::Result<bool> {
+    let node = Node::open(&cli.global)?;
+    let format = cli.global.output;
+    match cli.command {
+        Command::Run(args) => run::run(&node, *args, format).await,
+        Command::Algorithm(command) => algorithm::run(&node, command, format),
+        Command::Submit(args) => submit::submit(&node, *args, format).await,
+        Command::Worker(args) => worker::work(&node, args, None).await,
+        //SERVE
+        Command::Serve(_) | Command::Up{..} => Ok(true),
+        Command::List(args) => look::list(&node, args, format).await,
+        Command::Show { id } => look::show(&node, id, format).await,
+        Command::Status => look::status(&node, format).await,
+        Command::Wait { ids, timeout } => look::wait(&node, &ids, timeout, format).await,
+        Command::Result { id, files } => look::result(&node, id, files.as_deref(), format).await,
+    }
+}
+
+/// A node's configuration and directories; each part is opened by the commands that need it.
+pub struct Node {
+    config: Config,
+    data: DataDir,
+    queue: PathBuf,
+}
+
+impl Node {
+    fn open(global: &Global) -> anyhow::Result<Self> {
+        let data = DataDir::new(match &global.data_dir {
+            Some(path) => path.clone(),
+            None => default_data_dir()?,
+        });
+        let queue = match &global.queue {
+            None => data.queue(),
+            Some(url) => sqlite_path(url)?,
+        };
+        let file = global.config.clone().or_else(|| Some(data.config()).filter(|file| file.exists()));
+        let config = Config::load(file.as_deref()).with_context(|| match &file {
+            Some(file) => format!("reading the configuration {} failed", file.display()),
+            None => "reading the configuration from the environment failed".to_owned(),
+        })?;
+        Ok(Self { config, data, queue })
+    }
+
+    fn create(&self, path: PathBuf) -> anyhow::Result<PathBuf> {
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("creating {} failed; name another place with --data-dir", path.display()))?;
+        Ok(path)
+    }
+
+    fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
+        if let Some(parent) = self.queue.parent() {
+            self.create(parent.to_owned())?;
+        }
+        let queue = SqliteQueue::open(&self.queue)
+            .with_context(|| format!("opening the queue {} failed", self.queue.display()))?;
+        Ok(Arc::new(queue))
+    }
+
+    fn registry(&self) -> anyhow::Result<Registry> {
+        Ok(Registry::open(&self.data.algorithms())?)
+    }
+
+    fn results(&self) -> anyhow::Result<Arc<Results>> {
+        let root = self.create(self.data.results())?;
+        let results = Results::open(&root).with_context(|| format!("opening the results {} failed", root.display()))?;
+        Ok(Arc::new(results))
+    }
+
+    fn sandbox(&self, slots: u32) -> anyhow::Result<Sandbox> {
+        let cache = self.create(self.data.cache())?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = SandboxConfig {
+            slots,
+            threads: self.config.worker.threads.map_or(cores, |threads| threads as usize),
+            max_memory: self.config.limits.ceiling.memory,
+            cache: Some(cache.canonicalize()?),
+            metering: Metering::from(self.config.worker.epoch_checks),
+        };
+        Sandbox::new(&config).context("setting up the sandbox failed")
+    }
+
+    fn executor(&self, sandbox: Arc<Sandbox>) -> anyhow::Result<Executor> {
+        let spool = self.create(self.data.spool())?;
+        let fetcher = Fetcher::new(self.config.input.clone(), spool).context("setting up the HTTP client failed")?;
+        Ok(Executor::new(sandbox, self.registry()?, fetcher, self.config.limits.clone()))
+    }
+
+    fn slots(&self, asked: Option<u32>) -> u32 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let twice = u32::try_from(2 * cores).unwrap_or(u32::MAX);
+        asked.or(self.config.worker.slots).unwrap_or(twice)
+    }
+}
+
+fn default_data_dir() -> anyhow::Result<PathBuf> {
+    use etcetera::BaseStrategy;
+    let base = etcetera::choose_base_strategy().context("finding your home directory failed; give --data-dir")?;
+    Ok(base.data_dir().join("longboat"))
+}
+
+fn sqlite_path(url: &str) -> anyhow::Result<PathBuf> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(Usage(format!("--queue: this version serves sqlite:PATH, which {url:?} is not")).into()),
+    }
+}

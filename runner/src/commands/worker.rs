@@ -1,0 +1,139 @@
+//! `longboat worker`: runs jobs and tells about it as msg-qworker did.
+
+use super::Node;
+use crate::cli::WorkerArgs;
+use crate::output;
+use longboat::job::{Decision, Span, Tube};
+use longboat::queue::Queue;
+use longboat::results::Results;
+use longboat::worker::{Event, Shutdown, Worker, WorkerOptions};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How much of a log is shown with a run.
+const SHOWN_LOG: usize = 2000;
+
+/// Works until the options or a signal end it; `parts` are shared with an HTTP server, if there is one.
+pub async fn work(
+    node: &Node,
+    args: WorkerArgs,
+    parts: Option<(Arc<dyn Queue>, Arc<Results>)>,
+) -> anyhow::Result<bool> {
+    let (queue, results) = match parts {
+        Some(parts) => parts,
+        None => (node.queue()?, node.results()?),
+    };
+    let slots = node.slots(args.slots);
+    let executor = node.executor(Arc::new(node.sandbox(slots)?))?;
+    let name = args.name.or_else(|| node.config.worker.name.clone()).unwrap_or_else(host_name);
+    let tubes = if args.tubes.is_empty() { vec![Tube::default()] } else { args.tubes };
+    let served = tubes.iter().map(Tube::as_str).collect::<Vec<_>>().join(", ");
+    eprintln!("worker {name} serves {served} with {slots} slots, results in {}", node.data.results().display());
+    let options = WorkerOptions {
+        name,
+        tubes,
+        slots,
+        max_jobs: args.max_jobs,
+        until_empty: args.until_empty,
+        lease: node.config.worker.lease.0,
+        heartbeat: node.config.worker.heartbeat.0,
+    };
+    let worker = Worker::new(options, queue, executor, results, Arc::new(tell));
+    let made = worker.run(signals()?).await?;
+    eprintln!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" });
+    Ok(true)
+}
+
+/// The first signal drains, the second stops now.
+fn signals() -> anyhow::Result<watch::Receiver<Shutdown>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(Shutdown::No);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        for told in [Shutdown::Drain, Shutdown::Now] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            eprintln!(
+                "{}",
+                match told {
+                    Shutdown::Now => "stopping now; running jobs go back to the queue",
+                    _ => "taking no more jobs; waiting for those that run (once more to stop them now)",
+                }
+            );
+            sender.send_replace(told);
+        }
+    });
+    Ok(receiver)
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Writes a run to standard output in one piece, so that runs beside each other do not mix.
+fn tell(event: &Event<'_>) {
+    let text = describe(event);
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn describe(event: &Event<'_>) -> String {
+    match event {
+        Event::Started { job, attempt, directory, time } => {
+            let mut lines = vec![
+                format!("### Started job {}, algorithm {}, attempt {attempt}", job.id, job.document.algorithm),
+                format!(" + result directory: {}", directory.display()),
+            ];
+            for (name, url) in job.document.inputs() {
+                lines.push(format!(" + {name}: {}", longboat::policy::display_url(&url)));
+            }
+            lines.push(format!(" + time left for processing: {}", Span(*time)));
+            lines.push(format!(" + job queue priority: {}\n", job.document.priority));
+            lines.join("\n")
+        }
+        Event::Ended { job, attempt, verdict, decision, took, log } => {
+            let mut lines = vec![format!("### Ended job {}, attempt {attempt}, after {}", job.id, duration(*took))];
+            let log = output::plain(&String::from_utf8_lossy(&log[..log.len().min(SHOWN_LOG)]));
+            lines.extend(log.lines().map(|line| format!(" | {line}")));
+            lines.push(format!(" + verdict: {}", output::plain(&verdict.to_string())));
+            lines.push(format!(" + {}\n", what_becomes(*decision)));
+            lines.join("\n")
+        }
+        Event::Stale { job, attempt } => {
+            format!("### Lost job {}, attempt {attempt}: the lease is another worker's; nothing of it counts\n", job.id)
+        }
+        Event::TakenOver { lease, decision } => format!(
+            "### Took over job {}: the worker of attempt {} sends no heartbeats\n + {}\n",
+            lease.id,
+            lease.attempt,
+            what_becomes(*decision)
+        ),
+        Event::Trouble { doing, reason } => {
+            tracing::error!("{doing} failed: {reason}");
+            String::new()
+        }
+    }
+}
+
+fn what_becomes(decision: Decision) -> String {
+    match decision {
+        Decision::Finish => "job completed, removing it from the queue".to_owned(),
+        Decision::Retry(wait) if wait.is_zero() => "job not done, leaving it in the queue".to_owned(),
+        Decision::Retry(wait) => {
+            format!("job not done, leaving it in the queue for another attempt in {}", duration(wait))
+        }
+        Decision::Bury => "job is dead: it is kept, and not tried again until it is kicked".to_owned(),
+        Decision::Cancel => "job is cancelled".to_owned(),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 100.0 => format!("{seconds:.1} s"),
+        _ => Span(duration).to_string(),
+    }
+}

@@ -1,0 +1,253 @@
+//! What an operator configures.
+//!
+//! Values come from a TOML file, and from environment variables such as `LONGBOAT__WORKER__SLOTS=8`, which
+//! win. What is left out has the default that is written beside it here.
+
+use crate::job::{Limits, LimitsRequest, Span};
+use crate::policy::InputPolicy;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::Url;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What jobs may use.
+    pub limits: LimitsConfig,
+    /// Where inputs may be fetched from.
+    pub input: InputPolicy,
+    /// How a worker runs jobs.
+    pub worker: WorkerConfig,
+    /// How results are served.
+    pub http: HttpConfig,
+}
+
+/// What jobs may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// What a job gets that asks for nothing.
+    pub default: Limits,
+    /// The most that a job may ask for.
+    #[serde(deserialize_with = "over_ceiling")]
+    pub ceiling: Limits,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { default: Limits::default(), ceiling: Limits::default_ceiling() }
+    }
+}
+
+/// What is left out of a ceiling is the default ceiling, not the default limit.
+fn over_ceiling<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Ceiling {
+        ttr: Option<Span>,
+        #[serde(flatten)]
+        others: LimitsRequest,
+    }
+    let given = Ceiling::deserialize(deserializer)?;
+    Ok(given.others.over(given.ttr, &Limits::default_ceiling()))
+}
+
+/// How a worker runs jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Jobs that run at once; twice the cores if absent.
+    pub slots: Option<u32>,
+    /// Threads that run guests; the cores if absent.
+    pub threads: Option<u32>,
+    /// The name that pinned jobs use; the host's name if absent.
+    pub name: Option<String>,
+    /// Where deadlines are looked at.
+    pub epoch_checks: EpochChecks,
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Span,
+    /// How often heartbeats are sent.
+    pub heartbeat: Span,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            slots: None,
+            threads: None,
+            name: None,
+            epoch_checks: EpochChecks::default(),
+            lease: Span(Duration::from_secs(15)),
+            heartbeat: Span(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// Where deadlines are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpochChecks {
+    /// In every loop of the guest.
+    #[default]
+    InGuest,
+    /// Between slices of fuel: compute is about 15 % faster, and slices stay below a millisecond.
+    AtSlices,
+}
+
+/// How results are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Where others reach this server; made from `listen` if absent.
+    pub public_url: Option<Url>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7654)), public_url: None }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read as a configuration.
+    #[error("{0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// Two of its values do not go together.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+impl Config {
+    /// Reads `file`, if there is one, and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        let environment =
+            config::Environment::with_prefix("LONGBOAT").prefix_separator("__").separator("__").try_parsing(true);
+        let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let refuse = |message: String| Err(ConfigError::Contradiction(message));
+        let (default, ceiling) = (self.limits.default.values(), self.limits.ceiling.values());
+        for ((limit, default), (_, ceiling)) in default.into_iter().zip(ceiling) {
+            if default > ceiling {
+                return refuse(format!(
+                    "limits.default.{limit} is {} and limits.ceiling.{limit} is {}: no job could be submitted; \
+                     lower the default or raise the ceiling",
+                    limit.display(default),
+                    limit.display(ceiling)
+                ));
+            }
+        }
+        if self.worker.slots == Some(0) || self.worker.threads == Some(0) {
+            return refuse("worker.slots and worker.threads: at least 1".to_owned());
+        }
+        if self.worker.slots.is_some_and(|slots| slots > 1024)
+            || self.worker.threads.is_some_and(|threads| threads > 1024)
+        {
+            return refuse("worker.slots and worker.threads: at most 1024".to_owned());
+        }
+        if self.worker.lease.0 < self.worker.heartbeat.0 * 2 || self.worker.heartbeat.0.is_zero() {
+            return refuse("worker.lease: at least twice worker.heartbeat, which is more than 0".to_owned());
+        }
+        Ok(self)
+    }
+}
+
+/// The directory that holds everything a node keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// At this path.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The SQLite queue, where no other one is named.
+    pub fn queue(&self) -> PathBuf {
+        self.0.join("queue.db")
+    }
+
+    /// The registry.
+    pub fn algorithms(&self) -> PathBuf {
+        self.0.join("algorithms")
+    }
+
+    /// Compiled code.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    /// Results.
+    pub fn results(&self) -> PathBuf {
+        self.0.join("results")
+    }
+
+    /// Where large inputs are kept while they are used, in files without names.
+    pub fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+
+    /// The configuration that is read if no other is named.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Config, String> {
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::io::Write::write_all(&mut file, toml.as_bytes()).unwrap();
+        Config::load(Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(read(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn what_a_ceiling_leaves_out_is_the_default_ceiling() {
+        let config = read("[limits.ceiling]\nmemory = \"2GiB\"\n").unwrap();
+        assert_eq!(config.limits.ceiling, Limits { memory: 2 << 30, ..Limits::default_ceiling() });
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        for (toml, part) in [
+            ("[worker]\nslotts = 3\n", "slotts"),
+            ("[worker]\nslots = \"many\"\n", "slots"),
+            ("[limits.default]\nfuel = 1_000_000_000_000_000\n", "limits.default.fuel"),
+            ("[worker]\nslots = 0\n", "worker.slots"),
+            ("[worker]\nlease = \"5s\"\n", "worker.lease"),
+            ("[input]\nallow = [\"http://x/\"]\n", "http://x/"),
+            ("what", "what"),
+        ] {
+            let error = read(toml).unwrap_err();
+            assert!(error.contains(part), "{toml}: {error}");
+        }
+    }
+}

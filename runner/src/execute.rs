@@ -1,0 +1,276 @@
+//! One attempt, from a job to what came of it. It knows no queue.
+
+use crate::body::Body;
+use crate::config::LimitsConfig;
+use crate::fetch::{FetchError, Fetcher};
+use crate::job::{Digest, FileEntry, Job, Limits, Progress, Provenance, ResultDocument, State, Usage, Verdict};
+use crate::policy::display_url;
+use crate::registry::{Registry, RegistryError};
+use crate::sandbox::{BadModule, Outcome, Program, Run, Sandbox, Stop, Tree};
+use cap_std::fs::Dir;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+use url::Url;
+
+/// What every attempt on a node shares.
+pub struct Executor {
+    sandbox: Arc<Sandbox>,
+    registry: Registry,
+    fetcher: Fetcher,
+    limits: LimitsConfig,
+}
+
+/// One attempt at a job.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What to run.
+    pub job: Job,
+    /// Which attempt it is.
+    pub number: u32,
+    /// What the attempt may use.
+    pub limits: Limits,
+    /// When it started.
+    pub started: Instant,
+    /// Its deadline, and orders to stop.
+    pub stop: Arc<Stop>,
+    /// Where the guest's words about its progress go.
+    pub progress: Option<watch::Sender<Option<Progress>>>,
+}
+
+impl Attempt {
+    /// An attempt that starts now.
+    pub fn start(job: Job, number: u32, limits: Limits) -> Self {
+        let started = Instant::now();
+        let stop = Arc::new(Stop::at(started + limits.ttr.0));
+        Self { job, number, limits, started, stop, progress: None }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct Executed {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What the algorithm returned, if it is done.
+    pub result: Option<Box<RawValue>>,
+    /// What it wrote to standard error.
+    pub log: Vec<u8>,
+    /// What it left in its result directory.
+    pub tree: Option<Tree>,
+    /// What it used.
+    pub usage: Usage,
+    /// All that is needed to run it again.
+    pub provenance: Provenance,
+}
+
+impl Executor {
+    /// An executor of these parts.
+    pub fn new(sandbox: Arc<Sandbox>, registry: Registry, fetcher: Fetcher, limits: LimitsConfig) -> Self {
+        Self { sandbox, registry, fetcher, limits }
+    }
+
+    /// The limits that a job runs under.
+    ///
+    /// # Errors
+    /// A permanent verdict if it asks for more than the operator allows.
+    pub fn limits(&self, job: &Job) -> Result<Limits, Verdict> {
+        let document = &job.document;
+        document
+            .limits
+            .resolve(document.ttr, &self.limits.default, &self.limits.ceiling)
+            .map_err(|error| Verdict::Failed { message: error.to_string(), permanent: true, exit_code: None })
+    }
+
+    /// Runs a registered algorithm: fetches the inputs, finds the program, and runs it in the sandbox.
+    ///
+    /// `scratch` is an empty directory for the contents of the guest's files.
+    pub async fn execute(&self, attempt: Attempt, scratch: Arc<Dir>) -> Executed {
+        let mut executed = Executed::begin(&attempt);
+        let stop = Arc::clone(&attempt.stop);
+        let prepare = async {
+            let program = self.program(&attempt.job, &mut executed.provenance).await?;
+            let inputs = self.fetch(&attempt, &mut executed.provenance).await?;
+            Ok((program, inputs))
+        };
+        let prepared = tokio::select! {
+            prepared = prepare => prepared,
+            reason = stop.wait() => Err(reason.verdict(&attempt.limits)),
+        };
+        match prepared {
+            Ok((program, inputs)) => self.run(executed, program, attempt, inputs, scratch).await,
+            Err(verdict) => executed.end(verdict, attempt.started),
+        }
+    }
+
+    /// Runs a program that is compiled already on inputs that are here already.
+    pub async fn execute_program(
+        &self,
+        program: Arc<Program>,
+        attempt: Attempt,
+        inputs: BTreeMap<String, Body>,
+        scratch: Arc<Dir>,
+    ) -> Executed {
+        let mut executed = Executed::begin(&attempt);
+        executed.provenance.module = Some(program.digest());
+        executed.provenance.inputs = inputs.iter().map(|(name, body)| (name.clone(), body.digest())).collect();
+        self.run(executed, program, attempt, inputs, scratch).await
+    }
+
+    /// Fetches one input by the operator's policy.
+    ///
+    /// # Errors
+    /// The verdict that a job with this input would get.
+    pub async fn fetch_one(&self, name: &str, url: &Url, at_most: u64) -> Result<Body, Verdict> {
+        self.fetcher.fetch(url, at_most).await.map_err(|error| error.verdict(name))
+    }
+
+    async fn program(&self, job: &Job, provenance: &mut Provenance) -> Result<Arc<Program>, Verdict> {
+        let bad_module = |message: String| Verdict::BadModule { message };
+        let digest = self.registry.resolve(&job.document.algorithm).map_err(|error| match error {
+            RegistryError::UnknownName(_) | RegistryError::UnknownModule(_) => bad_module(error.to_string()),
+            error => Verdict::HostError { message: error.to_string() },
+        })?;
+        provenance.module = Some(digest);
+        let registry = self.registry.clone();
+        let load = move || registry.load(digest).map_err(|error| BadModule(error.to_string()));
+        self.sandbox.program(digest, load).await.map_err(|error| bad_module(error.to_string()))
+    }
+
+    async fn fetch(&self, attempt: &Attempt, provenance: &mut Provenance) -> Result<BTreeMap<String, Body>, Verdict> {
+        let mut inputs = BTreeMap::new();
+        let mut left = attempt.limits.input_size;
+        for (name, url) in attempt.job.document.inputs() {
+            let body = self.fetcher.fetch(&url, left).await.map_err(|error| {
+                tracing::debug!(job = %attempt.job.id, url = display_url(&url), %error, "an input is unavailable");
+                match error {
+                    FetchError::TooLarge { observed, .. } => {
+                        let spent = attempt.limits.input_size - left;
+                        let at_most = attempt.limits.input_size;
+                        FetchError::TooLarge { at_most, observed: observed.saturating_add(spent) }.verdict(&name)
+                    }
+                    error => error.verdict(&name),
+                }
+            })?;
+            left -= body.size();
+            provenance.inputs.insert(name.clone(), body.digest());
+            inputs.insert(name, body);
+        }
+        Ok(inputs)
+    }
+
+    async fn run(
+        &self,
+        mut executed: Executed,
+        program: Arc<Program>,
+        attempt: Attempt,
+        inputs: BTreeMap<String, Body>,
+        scratch: Arc<Dir>,
+    ) -> Executed {
+        executed.usage.input_bytes = inputs.values().map(Body::size).sum();
+        let run = Run {
+            id: attempt.job.id,
+            attempt: attempt.number,
+            params: params(&attempt.job),
+            limits: attempt.limits,
+            inputs,
+            scratch,
+            seed: executed.provenance.seed,
+            clock: executed.provenance.clock,
+            progress: attempt.progress,
+            stop: attempt.stop,
+        };
+        let outcome = self.sandbox.run(program, run).await;
+        executed.take(outcome, attempt.started)
+    }
+}
+
+fn params(job: &Job) -> String {
+    serde_json::Value::Object(job.document.params.clone()).to_string()
+}
+
+impl Executed {
+    fn begin(attempt: &Attempt) -> Self {
+        let provenance = Provenance {
+            module: None,
+            params: Digest::of(params(&attempt.job)),
+            inputs: BTreeMap::new(),
+            seed: attempt.job.seed(attempt.number),
+            clock: attempt.job.clock(),
+            limits: Some(attempt.limits),
+            engine: Sandbox::engine_version().to_owned(),
+        };
+        let verdict = Verdict::HostError { message: "the attempt was not finished".to_owned() };
+        Self { verdict, result: None, log: Vec::new(), tree: None, usage: Usage::default(), provenance }
+    }
+
+    /// An attempt that ended before it began.
+    pub fn refused(attempt: &Attempt, verdict: Verdict) -> Self {
+        Self::begin(attempt).end(verdict, attempt.started)
+    }
+
+    fn end(mut self, verdict: Verdict, started: Instant) -> Self {
+        self.verdict = verdict;
+        // Microseconds are as much as means anything.
+        self.usage.wall_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        self
+    }
+
+    fn take(mut self, outcome: Outcome, started: Instant) -> Self {
+        self.usage.fuel = outcome.fuel;
+        self.usage.fuel_is_lower_bound = outcome.fuel_is_lower_bound;
+        self.usage.peak_memory = outcome.peak_memory;
+        self.log = outcome.log;
+        self.tree = outcome.tree;
+        let verdict = match outcome.result.map(RawValue::from_string).transpose() {
+            Ok(result) => {
+                self.result = result;
+                outcome.verdict
+            }
+            Err(error) => Verdict::BadResult { message: error.to_string() },
+        };
+        self.end(verdict, started)
+    }
+
+    /// What there is to publish, apart from the log and the files.
+    pub fn report(&self) -> Report {
+        Report {
+            verdict: self.verdict.clone(),
+            result: self.result.clone(),
+            usage: self.usage,
+            provenance: self.provenance.clone(),
+        }
+    }
+}
+
+/// What an attempt reports.
+#[derive(Debug)]
+pub struct Report {
+    verdict: Verdict,
+    result: Option<Box<RawValue>>,
+    usage: Usage,
+    provenance: Provenance,
+}
+
+impl Report {
+    /// The result document of an attempt after which the job is in `state` and these files are published.
+    pub fn document(self, job: &Job, attempt: u32, state: State, files: Vec<FileEntry>) -> ResultDocument {
+        let returned = self.result.as_ref().map_or(0, |result| result.get().len() as u64);
+        let written: u64 = files.iter().map(|file| file.size).sum();
+        ResultDocument {
+            id: job.id,
+            algorithm: job.document.algorithm.name.clone(),
+            attempt,
+            state,
+            timestamp: Timestamp::now(),
+            verdict: self.verdict,
+            result: self.result,
+            files,
+            usage: Usage { result_bytes: returned + written, ..self.usage },
+            provenance: self.provenance,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What can go wrong inside the queue's file, and how it is told.
+
+use crate::queue::QueueError;
+use rusqlite::ErrorCode;
+use std::path::Path;
+
+/// A failure, before it is known to whom it will be told.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What SQLite says.
+    Sql(rusqlite::Error),
+    /// A row that no version of this program writes, or that only a newer one does.
+    Corrupt(String),
+    /// The file, or the machine, is not what a queue needs; in words that go on from the file's name.
+    Unusable(String),
+    /// The queue's own refusal; it is told as it is.
+    Refused(QueueError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::Sql(error)
+    }
+}
+
+impl From<QueueError> for Fault {
+    fn from(error: QueueError) -> Self {
+        Fault::Refused(error)
+    }
+}
+
+impl Fault {
+    /// What is wrong with a row, if it is `what` that cannot be read.
+    pub(super) fn corrupt(what: &str, why: impl std::fmt::Display) -> Self {
+        Fault::Corrupt(format!("{what} cannot be read: {why}"))
+    }
+
+    /// Whether another connection's lock is all that is in the way.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Fault::Sql(error) if matches!(
+            error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        ))
+    }
+
+    /// The same as callers are told it: which file, what is wrong with it, what to do.
+    pub(super) fn at(self, path: &Path) -> QueueError {
+        let file = path.display();
+        match self {
+            Fault::Refused(error) => error,
+            Fault::Unusable(what) => QueueError::Backend(format!("queue {file}: {what}")),
+            Fault::Corrupt(what) => QueueError::Backend(format!(
+                "queue {file}: {what}; the file was damaged, or written by a newer longboat: \
+                 check it with `sqlite3 {file} 'PRAGMA integrity_check'`"
+            )),
+            Fault::Sql(error) => QueueError::Backend(match error.sqlite_error_code() {
+                Some(code) => format!("queue {file}: {} ({error})", advice(code)),
+                None => format!("queue {file}: {error}"),
+            }),
+        }
+    }
+}
+
+/// The operating system refuses a thread.
+pub(super) fn no_thread(error: &std::io::Error) -> Fault {
+    Fault::Unusable(format!("no thread could be started for it: {error}"))
+}
+
+fn advice(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::NotADatabase => "this is not a queue, nor any SQLite database; name another file",
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            "another process has kept the file locked for too long; try again, or see what holds it open"
+        }
+        ErrorCode::ReadOnly => "the file or its directory cannot be written to; check owner, mode and mount",
+        ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied => {
+            "the file cannot be opened; check that its directory exists and who may write there"
+        }
+        ErrorCode::DiskFull => "the disk is full; nothing was changed: make room and try again",
+        ErrorCode::DatabaseCorrupt => {
+            "the file is damaged; restore a backup, or recover it with `sqlite3 FILE .recover`"
+        }
+        ErrorCode::SystemIoFailure => "the disk reports an error; nothing was changed: look into the system's log",
+        _ => "SQLite refuses",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_sqlite_names_the_file_and_says_what_to_do() {
+        for (code, part) in [
+            (rusqlite::ffi::SQLITE_NOTADB, "name another file"),
+            (rusqlite::ffi::SQLITE_BUSY, "locked for too long"),
+            (rusqlite::ffi::SQLITE_READONLY, "check owner, mode and mount"),
+            (rusqlite::ffi::SQLITE_FULL, "make room"),
+            (rusqlite::ffi::SQLITE_CORRUPT, "restore a backup"),
+            (rusqlite::ffi::SQLITE_IOERR, "the system's log"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let message = Fault::Sql(error).at(Path::new("/data/queue.db")).to_string();
+            assert!(message.starts_with("queue /data/queue.db: ") && message.contains(part), "{message}");
+        }
+    }
+}

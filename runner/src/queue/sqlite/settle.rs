@@ -1,0 +1,224 @@
+//! The end of attempts, and of jobs.
+
+use super::fault::Fault;
+use super::records::json;
+use super::submit::UNTIL_ENDED;
+use crate::job::{Decision, Progress, State, Usage, Verdict};
+use crate::queue::{Lease, QueueError, Settlement, WorkerId};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+/// What is kept of a progress message, in characters.
+const MAX_MESSAGE: usize = 200;
+
+const HELD_BY: &str = "SELECT seq FROM jobs WHERE id = ?1 AND state = 'running' AND worker = ?2 AND attempts = ?3";
+
+const PROGRESS: &str = "
+    UPDATE jobs SET progress = ?3, progress_message = ?4 WHERE id = ?1 AND state = 'running' AND attempts = ?2";
+
+const END_ATTEMPT: &str = "
+    UPDATE attempts SET finished_at = ?3, verdict = ?4, usage = ?5 WHERE seq = ?1 AND attempt = ?2";
+
+const WAIT_AGAIN: &str = "
+    UPDATE jobs SET state = :state, ready_at = :ready_at, worker = NULL, verdict = :verdict,
+        uncounted = uncounted + :uncounted, progress = NULL, progress_message = NULL
+    WHERE seq = :seq";
+
+const END: &str = "
+    UPDATE jobs SET state = :state, finished_at = :now, worker = NULL, verdict = :verdict,
+        published = COALESCE(:published, published), expires_at = NULL, progress = NULL, progress_message = NULL,
+        unique_key = CASE WHEN unique_until = :until_ended THEN NULL ELSE unique_key END
+    WHERE seq = :seq";
+
+/// How an attempt ended.
+pub(super) struct Ending<'a> {
+    pub(super) attempt: u32,
+    pub(super) verdict: &'a Verdict,
+    pub(super) decision: Decision,
+    /// Unknown if its worker was lost.
+    pub(super) usage: Option<Usage>,
+    pub(super) published: bool,
+}
+
+/// How a job ended.
+pub(super) struct Ended<'a> {
+    pub(super) state: State,
+    pub(super) verdict: &'a Verdict,
+    /// The attempt whose result is served from now on.
+    pub(super) published: Option<u32>,
+}
+
+/// The job's place in the queue, if this is the lease on it.
+pub(super) fn leased(connection: &Connection, worker: &WorkerId, lease: &Lease) -> Result<Option<i64>, Fault> {
+    let holder = (lease.id.as_bytes(), worker.start.as_bytes(), lease.attempt);
+    Ok(connection.prepare_cached(HELD_BY)?.query_row(holder, |row| row.get(0)).optional()?)
+}
+
+/// Settles an attempt if the lease is still the worker's.
+pub(super) fn settle(
+    connection: &Connection,
+    worker: &WorkerId,
+    lease: &Lease,
+    settlement: &Settlement,
+    now: i64,
+) -> Result<(), Fault> {
+    let Some(seq) = leased(connection, worker, lease)? else {
+        return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
+    };
+    let ending = Ending {
+        attempt: lease.attempt,
+        verdict: &settlement.verdict,
+        decision: settlement.decision,
+        usage: Some(settlement.usage),
+        published: settlement.published,
+    };
+    end_attempt(connection, seq, &ending, now)
+}
+
+/// Ends the running attempt of a job, and does to the job what was decided.
+pub(super) fn end_attempt(connection: &Connection, seq: i64, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
+    let verdict = json(ending.verdict)?;
+    let usage = ending.usage.map(|usage| json(&finite(usage))).transpose()?;
+    connection.prepare_cached(END_ATTEMPT)?.execute((seq, ending.attempt, now, &verdict, usage))?;
+    let state = match ending.decision {
+        Decision::Finish => State::Done,
+        Decision::Bury => State::Dead,
+        Decision::Cancel => State::Cancelled,
+        Decision::Retry(wait) => {
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            connection.prepare_cached(WAIT_AGAIN)?.execute(named_params! {
+                ":seq": seq,
+                ":state": if wait == 0 { State::Ready } else { State::Delayed }.as_str(),
+                ":ready_at": now.saturating_add(wait),
+                ":verdict": verdict,
+                ":uncounted": matches!(ending.verdict, Verdict::Interrupted { .. }),
+            })?;
+            return Ok(());
+        }
+    };
+    let published = (ending.published && state != State::Cancelled).then_some(ending.attempt);
+    end(connection, seq, &Ended { state, verdict: ending.verdict, published }, now)
+}
+
+/// Ends a job.
+pub(super) fn end(connection: &Connection, seq: i64, ended: &Ended<'_>, now: i64) -> Result<(), Fault> {
+    connection.prepare_cached(END)?.execute(named_params! {
+        ":seq": seq,
+        ":state": ended.state.as_str(),
+        ":now": now,
+        ":verdict": json(ended.verdict)?,
+        ":published": ended.published,
+        ":until_ended": UNTIL_ENDED,
+    })?;
+    Ok(())
+}
+
+/// Keeps what a running attempt says of its progress.
+pub(super) fn progress(connection: &Connection, lease: &Lease, progress: &Progress) -> Result<(), Fault> {
+    let fraction = if progress.fraction.is_nan() { 0.0 } else { progress.fraction.clamp(0.0, 1.0) };
+    let message: String = progress.message.chars().take(MAX_MESSAGE).collect();
+    connection.prepare_cached(PROGRESS)?.execute((lease.id.as_bytes(), lease.attempt, fraction, message))?;
+    Ok(())
+}
+
+/// Attempts that a job may have: each kick grants as many as it was submitted with.
+pub(super) fn granted(max_attempts: u32, kicks: u32) -> u32 {
+    max_attempts.saturating_mul(kicks.saturating_add(1))
+}
+
+/// JSON knows neither infinity nor NaN.
+fn finite(usage: Usage) -> Usage {
+    Usage { wall_ms: if usage.wall_ms.is_finite() { usage.wall_ms } else { 0.0 }, ..usage }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::job::Document;
+    use crate::queue::Queue;
+    use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_stale_lease_can_neither_settle_nor_tell_of_progress() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let old = fixture.claim("a").await.unwrap().lease;
+        fixture.settle("a", &old, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
+        let new = fixture.claim("b").await.unwrap().lease;
+        let before = fixture.find(id).await;
+        let stale = |result| matches!(result, Err(QueueError::Stale { attempt, .. }) if attempt <= 2);
+        assert!(stale(fixture.settle("a", &old, Verdict::Done, Decision::Finish).await), "an old attempt");
+        assert!(stale(fixture.settle("a", &new, Verdict::Done, Decision::Finish).await), "another's attempt");
+        let progress = Progress { fraction: 0.5, message: "half".to_owned() };
+        fixture.queue.progress(&old, progress.clone()).await.unwrap();
+        assert_eq!(fixture.find(id).await, before);
+        fixture.queue.progress(&new, progress.clone()).await.unwrap();
+        assert_eq!(fixture.find(id).await.progress, Some(progress));
+        fixture.settle("b", &new, Verdict::Done, Decision::Finish).await.unwrap();
+        assert!(stale(fixture.settle("b", &new, Verdict::Done, Decision::Finish).await), "settled before");
+    }
+
+    #[tokio::test]
+    async fn a_done_job_tells_all_of_its_life() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::from_secs(1))).await.unwrap();
+        let waiting = fixture.find(id).await;
+        assert_eq!((waiting.state, waiting.verdict, waiting.finished_at), (State::Delayed, Some(failed()), None));
+        fixture.advance(Duration::from_secs(1));
+        let lease = fixture.claim("b").await.unwrap().lease;
+        fixture.advance(Duration::from_secs(2));
+        fixture.settle("b", &lease, Verdict::Done, Decision::Finish).await.unwrap();
+        let record = fixture.find(id).await;
+        assert_eq!((record.state, record.attempts, record.published), (State::Done, 2, Some(2)));
+        assert_eq!((record.progress, record.verdict), (None, Some(Verdict::Done)));
+        let lasted = |from, to: Option<jiff::Timestamp>| to.unwrap().duration_since(from).as_millis();
+        assert_eq!(lasted(record.submitted_at, record.finished_at), 3_000);
+        let history = record.history.unwrap();
+        let told: Vec<_> = history.iter().map(|one| (one.attempt, one.worker.as_str(), one.verdict.clone())).collect();
+        assert_eq!(told, [(1, "a", Some(failed())), (2, "b", Some(Verdict::Done))]);
+        assert_eq!(lasted(history[1].started_at, history[1].finished_at), 2_000);
+        assert!(history[1].usage.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_attempt_does_not_count() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(Document { max_attempts: 1, ..document() }).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        let interrupted = Verdict::Interrupted { message: "worker a was told to stop".to_owned() };
+        fixture.settle("a", &lease, interrupted, Decision::Retry(Duration::ZERO)).await.unwrap();
+        let again = fixture.claim("a").await.unwrap();
+        assert_eq!((again.lease.attempt, again.attempts, again.granted), (2, 1, 1));
+        assert_eq!(fixture.find(id).await.attempts, 2);
+    }
+
+    #[tokio::test]
+    async fn what_a_cancelled_attempt_left_is_not_served() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        let cancelled = Verdict::Cancelled { message: "by hand".to_owned() };
+        fixture.settle("a", &lease, cancelled, Decision::Cancel).await.unwrap();
+        let record = fixture.find(id).await;
+        assert_eq!((record.state, record.published), (State::Cancelled, None));
+    }
+
+    #[tokio::test]
+    async fn what_no_database_can_keep_is_made_fit() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        let endless = Progress { fraction: f64::NAN, message: "é".repeat(10_000) };
+        fixture.queue.progress(&lease, endless).await.unwrap();
+        let progress = fixture.find(id).await.progress.unwrap();
+        assert_eq!((progress.fraction, progress.message.chars().count()), (0.0, MAX_MESSAGE));
+        let usage = Usage { wall_ms: f64::INFINITY, fuel: u64::MAX, ..Usage::default() };
+        let settlement = Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage, published: true };
+        fixture.queue.settle(&worker("a"), &lease, settlement).await.unwrap();
+        let usage = fixture.find(id).await.history.unwrap()[0].usage.unwrap();
+        assert_eq!((usage.fuel, usage.wall_ms), (u64::MAX, 0.0));
+    }
+}

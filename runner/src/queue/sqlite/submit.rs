@@ -1,0 +1,208 @@
+//! Taking jobs in.
+
+use super::fault::Fault;
+use crate::job::{Document, JobId, State, Unique, UniqueFor, When};
+use crate::queue::{QueueError, Submission};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+/// `unique_until` of a job that holds its key until it has ended.
+pub(super) const UNTIL_ENDED: i64 = i64::MAX;
+
+const INSERT: &str = "
+    INSERT INTO jobs (id, state, tube, host, priority, algorithm, submitted_at, ready_at, expires_at, unique_key,
+        unique_until, seed_pinned, max_attempts)
+    VALUES (:id, :state, :tube, :host, :priority, :algorithm, :submitted_at, :ready_at, :expires_at, :unique_key,
+        :unique_until, :seed_pinned, :max_attempts)";
+
+const DOCUMENT_OF: &str = "SELECT json FROM documents WHERE seq = (SELECT seq FROM jobs WHERE id = ?1)";
+
+/// A job that has expired and only waits for a claim to cancel it has as good as ended.
+const HOLDER: &str = "
+    SELECT id FROM jobs
+    WHERE unique_key = :key AND unique_until > :now
+        AND NOT (unique_until = :until_ended AND expires_at IS NOT NULL AND expires_at <= :now)
+    LIMIT 1";
+
+/// Inserts all jobs; the first that cannot be is the error.
+pub(super) fn submit(connection: &Connection, jobs: Vec<Submission>, now: Timestamp) -> Result<(), Fault> {
+    for Submission { id, document } in jobs {
+        // The id stands beside the document, so a document that repeats it is no other document.
+        let document = Document { id: None, ..document };
+        let json = document.canonical();
+        let known = connection
+            .prepare_cached(DOCUMENT_OF)?
+            .query_row([id.as_bytes()], |row| Ok(row.get_ref(0)?.as_str()? == json));
+        match known.optional()? {
+            Some(true) => {}
+            Some(false) => return Err(QueueError::IdTaken(id).into()),
+            None => insert(connection, id, &document, &json, now)?,
+        }
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, now: Timestamp) -> Result<(), Fault> {
+    let millis = now.as_millisecond();
+    let ready_at = document.ready_at(now).as_millisecond();
+    let state = match document.hold {
+        true => State::Held,
+        false if ready_at > millis => State::Delayed,
+        false => State::Ready,
+    };
+    let unique_until = match &document.unique {
+        Some(unique) => Some(claim_key(connection, unique, now)?),
+        None => None,
+    };
+    connection.prepare_cached(INSERT)?.execute(named_params! {
+        ":id": id.as_bytes(),
+        ":state": state.as_str(),
+        ":tube": document.tube.as_str(),
+        ":host": document.host.as_deref().unwrap_or_default(),
+        ":priority": document.priority,
+        ":algorithm": document.algorithm.name.as_str(),
+        ":submitted_at": millis,
+        ":ready_at": ready_at,
+        ":expires_at": document.expires.map(|expires| expires.from(now).as_millisecond()),
+        ":unique_key": document.unique.as_ref().map(|unique| &unique.key),
+        ":unique_until": unique_until,
+        ":seed_pinned": document.seed.is_some(),
+        ":max_attempts": document.max_attempts,
+    })?;
+    let seq = connection.last_insert_rowid();
+    connection.prepare_cached("INSERT INTO documents VALUES (?1, ?2)")?.execute((seq, json))?;
+    for tag in &document.tags {
+        connection.prepare_cached("INSERT OR IGNORE INTO tags VALUES (?1, ?2)")?.execute((tag, seq))?;
+    }
+    Ok(())
+}
+
+/// Until when the key is held, if it is free now.
+fn claim_key(connection: &Connection, unique: &Unique, now: Timestamp) -> Result<i64, Fault> {
+    let millis = now.as_millisecond();
+    let until = match unique.period {
+        UniqueFor::Done => UNTIL_ENDED,
+        UniqueFor::For(span) => When::After(span).from(now).as_millisecond(),
+    };
+    let holder = connection
+        .prepare_cached(HOLDER)?
+        .query_row(named_params! {":key": unique.key, ":now": millis, ":until_ended": UNTIL_ENDED}, |row| row.get(0));
+    match holder.optional()? {
+        Some(holder) => {
+            Err(QueueError::NotUnique { key: unique.key.clone(), holder: JobId::from_bytes(holder) }.into())
+        }
+        None => Ok(until),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::job::{Decision, Span, Verdict};
+    use crate::queue::Queue;
+    use crate::queue::sqlite::SqliteQueue;
+    use crate::queue::sqlite::fixture::{Fixture, document};
+    use std::time::Duration;
+
+    fn keyed(period: UniqueFor) -> Document {
+        Document { unique: Some(Unique { key: "nightly".to_owned(), period }), ..document() }
+    }
+
+    #[tokio::test]
+    async fn submitting_the_same_again_changes_nothing() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let before = fixture.find(id).await;
+        fixture.advance(Duration::from_secs(1));
+        let naming_itself = Document { id: Some(id), ..document() };
+        for document in [document(), naming_itself] {
+            fixture.queue.submit(vec![Submission { id, document }]).await.unwrap();
+        }
+        assert_eq!(fixture.find(id).await, before);
+        assert_eq!(before.document.id, None, "the id stands beside it");
+        let other = Submission { id, document: Document { priority: 1, ..document() } };
+        assert!(matches!(fixture.queue.submit(vec![other]).await, Err(QueueError::IdTaken(taken)) if taken == id));
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_one_job_that_cannot_be_is_refused_as_a_whole() {
+        let fixture = Fixture::new();
+        let taken = fixture.submit(document()).await;
+        let new = Submission { id: JobId::new(), document: document() };
+        let clash = Submission { id: taken, document: Document { hold: true, ..document() } };
+        assert!(fixture.queue.submit(vec![new.clone(), clash]).await.is_err());
+        assert_eq!(fixture.queue.find(new.id).await.unwrap(), None);
+        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Ready], 1);
+        fixture.queue.submit(vec![new.clone(), new.clone()]).await.unwrap();
+        assert!(fixture.queue.find(new.id).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_job_begins_held_delayed_or_ready() {
+        let fixture = Fixture::new();
+        let delay = Some(Span(Duration::from_secs(5)));
+        for (document, state) in [
+            (document(), State::Ready),
+            (Document { delay, ..document() }, State::Delayed),
+            (Document { delay, hold: true, ..document() }, State::Held),
+            (Document { run_at: Some("2001-01-01T00:00:00Z".parse().unwrap()), ..document() }, State::Ready),
+        ] {
+            let id = fixture.submit(document).await;
+            assert_eq!(fixture.find(id).await.state, state);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_unique_key_is_held_until_its_job_has_ended() {
+        let fixture = Fixture::new();
+        let first = fixture.submit(keyed(UniqueFor::Done)).await;
+        let second = Submission { id: JobId::new(), document: keyed(UniqueFor::Done) };
+        let refused = fixture.queue.submit(vec![second.clone()]).await;
+        assert!(matches!(refused, Err(QueueError::NotUnique { holder, .. }) if holder == first));
+        let lease = fixture.claim("a").await.unwrap().lease;
+        assert!(fixture.queue.submit(vec![second.clone()]).await.is_err(), "it runs");
+        fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
+        fixture.queue.submit(vec![second.clone()]).await.unwrap();
+        fixture.queue.submit(vec![second]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_unique_key_for_a_time_is_held_that_long_even_if_the_job_has_ended() {
+        let fixture = Fixture::new();
+        let minute = UniqueFor::For(Span(Duration::from_secs(60)));
+        fixture.submit(keyed(minute)).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
+        let second = Submission { id: JobId::new(), document: keyed(minute) };
+        fixture.advance(Duration::from_secs(59));
+        assert!(fixture.queue.submit(vec![second.clone()]).await.is_err());
+        fixture.advance(Duration::from_secs(1));
+        fixture.queue.submit(vec![second]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_that_has_expired_holds_no_key() {
+        let fixture = Fixture::new();
+        fixture.submit(Document { expires: Some("1s".parse().unwrap()), ..keyed(UniqueFor::Done) }).await;
+        fixture.advance(Duration::from_secs(1));
+        fixture.submit(keyed(UniqueFor::Done)).await;
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_opened_again_has_kept_everything() {
+        let fixture = Fixture::new();
+        let delayed = fixture.submit(Document { delay: Some(Span(Duration::from_secs(5))), ..document() }).await;
+        fixture.submit(Document { tags: vec!["a".to_owned()], seed: Some(7), ..document() }).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        let before = [fixture.find(delayed).await, fixture.find(lease.id).await];
+        let Fixture { directory, queue, .. } = fixture;
+        let status = queue.status().await.unwrap();
+        drop(queue);
+        assert!(!directory.path().join("queue.db-wal").exists(), "it was closed in good order");
+        let queue = SqliteQueue::open(&directory.path().join("queue.db")).unwrap();
+        let after = [queue.find(delayed).await.unwrap().unwrap(), queue.find(lease.id).await.unwrap().unwrap()];
+        assert_eq!(after, before);
+        assert_eq!(queue.status().await.unwrap(), status);
+    }
+}

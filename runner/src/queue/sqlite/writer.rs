@@ -1,0 +1,222 @@
+//! The one thread that writes: whatever waits is committed together.
+//!
+//! A commit costs an fsync, whether it holds one command or two hundred. So the thread takes all commands that
+//! are waiting into one transaction, each in a savepoint of its own, and answers them after the commit: an
+//! answer means that it is on disk.
+
+use super::fault::Fault;
+use super::lane::Lane;
+use super::watch::Changes;
+use crate::queue::QueueError;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// The most commands that one transaction holds.
+const GROUP: usize = 256;
+
+/// The way to the writing thread.
+pub(super) struct Writer {
+    lane: Lane<Box<dyn Command>>,
+    path: PathBuf,
+}
+
+/// What the thread is asked to do.
+trait Command: Send {
+    /// Does the work; whether it is to be kept.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Tells what came of it, or why nothing did.
+    fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path);
+}
+
+struct Call<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, Fault>>,
+    reply: oneshot::Sender<Result<T, QueueError>>,
+}
+
+impl<T, F> Command for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        // Work that nobody waits for any more is not begun: a job must not be leased to a caller who has gone.
+        if let Some(work) = self.work.take().filter(|_| !self.reply.is_closed()) {
+            self.result = Some(work(connection));
+        }
+        matches!(self.result, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path) {
+        let answer = match (self.result, committed) {
+            (Some(Err(fault)), _) => Err(fault.at(path)),
+            (_, Err(why)) => Err(QueueError::Backend(why.to_owned())),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => return,
+        };
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection, path: &Path, changes: Arc<Changes>) -> Result<Self, Fault> {
+        let file = path.to_owned();
+        let lane = Lane::start("queue-writer", move |commands| serve(&connection, commands, &changes, &file))?;
+        Ok(Self { lane, path: path.to_owned() })
+    }
+
+    /// Runs `work` in a transaction and returns what it returned, once that is on disk; if it fails, nothing of
+    /// it is kept.
+    pub(super) async fn call<T, F>(&self, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.lane.send(Box::new(Call { work: Some(work), result: None, reply })).await;
+        answer.await.unwrap_or_else(|_| Err(stopped(&self.path)))
+    }
+}
+
+/// What is said when a thread of the queue is no more, which only a bug brings about.
+pub(super) fn stopped(path: &Path) -> QueueError {
+    QueueError::Backend(format!("queue {}: its thread has stopped; see the log, and restart", path.display()))
+}
+
+fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, path: &Path) {
+    let mut group = Vec::with_capacity(GROUP);
+    while commands.blocking_recv_many(&mut group, GROUP) > 0 {
+        let before = connection.total_changes();
+        let committed = commit(connection, &mut group).map_err(|fault| {
+            if !connection.is_autocommit() {
+                let _ = connection.execute_batch("ROLLBACK");
+            }
+            fault.at(path).to_string()
+        });
+        if connection.total_changes() != before {
+            changes.announce();
+        }
+        for command in group.drain(..) {
+            command.answer(committed.as_ref().map(|&()| ()).map_err(String::as_str), path);
+        }
+    }
+}
+
+fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
+    let execute = |sql| connection.prepare_cached(sql)?.execute([]);
+    execute("BEGIN IMMEDIATE")?;
+    for command in group {
+        execute("SAVEPOINT command")?;
+        let keep = command.run(connection);
+        if connection.is_autocommit() {
+            // After some failures, a full disk among them, SQLite itself has rolled everything back.
+            return Err(Fault::Unusable("SQLite rolled a transaction back; nothing was changed: try again".to_owned()));
+        }
+        if !keep {
+            execute("ROLLBACK TO command")?;
+        }
+        execute("RELEASE command")?;
+    }
+    execute("COMMIT")?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::queue::sqlite::schema;
+    use std::time::Duration;
+
+    fn writer(path: &Path) -> Writer {
+        Writer::start(schema::open_writer(path).unwrap(), path, Arc::new(Changes::new())).unwrap()
+    }
+
+    fn insert(connection: &Connection, name: &str) -> Result<(), Fault> {
+        connection.execute("INSERT INTO workers VALUES (randomblob(16), ?1, 0, 0)", [name])?;
+        Ok(())
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let connection = schema::open_reader(path).unwrap();
+        let mut statement = connection.prepare("SELECT name FROM workers ORDER BY name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_only_after_the_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let writer = writer(&path);
+        // Whoever is answered looks at once through another connection, while more commands keep coming.
+        let calls = (0..100).map(|i| {
+            let (writer, path) = (&writer, &path);
+            async move {
+                let name = format!("{i:03}");
+                let inserted = name.clone();
+                writer.call(move |connection| insert(connection, &inserted)).await.unwrap();
+                assert!(names(path).contains(&name), "{name} was answered before it was there");
+            }
+        });
+        futures_util::future::join_all(calls).await;
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_takes_no_other_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let writer = writer(&path);
+        let (gate, wait) = std::sync::mpsc::channel::<()>();
+        let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+        let good = writer.call(|connection| insert(connection, "good"));
+        let bad = writer.call(|connection| {
+            insert(connection, "bad")?;
+            connection.execute("INSERT INTO workers VALUES ('short', 'x', 0, 0)", [])?;
+            Ok(())
+        });
+        let also_good = writer.call(|connection| insert(connection, "good too"));
+        let opened = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(gate);
+        };
+        let (_, good, bad, also_good, ()) = tokio::join!(first, good, bad, also_good, opened);
+        assert!(good.is_ok() && also_good.is_ok());
+        assert!(matches!(bad, Err(QueueError::Backend(_))));
+        assert_eq!(names(&path), ["good", "good too"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_stays_locked_is_an_error_that_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let writer = writer(&path);
+        let other = schema::open_writer(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err().to_string();
+        assert!(refusal.contains("queue.db: another process has kept the file locked"), "{refusal}");
+        other.execute_batch("ROLLBACK").unwrap();
+        writer.call(|connection| insert(connection, "late")).await.unwrap();
+        assert_eq!(names(&path), ["late"]);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let writer = writer(&path);
+        let (gate, wait) = std::sync::mpsc::channel::<()>();
+        let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+        let given_up = async {
+            let call = writer.call(|connection| insert(connection, "given up"));
+            let _ = tokio::time::timeout(Duration::from_millis(50), call).await;
+            drop(gate);
+        };
+        let _ = tokio::join!(first, given_up);
+        drop(writer);
+        assert!(names(&path).is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! The results tree: what attempts leave behind, and what readers are served.
+//!
+//! ```text
+//! results/
+//!   .staging/                      attempts that run; swept when their process is dead
+//!   bc/bc3a…/attempts/2/           a sealed attempt: result.json, log.txt, files/
+//!   bc/bc3a…/result.json → attempts/2/result.json   (and log.txt, files): for people and plain web servers
+//! ```
+//!
+//! An attempt is staged, sealed under its own number, and published only by the queue's record naming that
+//! number. A crash or a stale holder in between leaves a directory that no record names, and shows nothing.
+
+mod inventory;
+mod lock;
+mod published;
+mod staging;
+mod tree;
+
+pub use inventory::Inventory;
+pub use published::Published;
+pub use staging::{Sealed, Staging};
+
+use crate::job::JobId;
+use lock::ProcessLock;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const STAGING: &str = ".staging";
+const DOCUMENT: &str = "result.json";
+const LOG: &str = "log.txt";
+const FILES: &str = "files";
+
+/// The results tree of a data directory.
+#[derive(Debug)]
+pub struct Results {
+    root: Arc<Root>,
+}
+
+/// What stagings share with the tree they are part of.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    lock: ProcessLock,
+}
+
+impl Results {
+    /// Opens the tree at `root`, creates it if need be, and removes what dead processes left unfinished.
+    ///
+    /// # Errors
+    /// The disk's, with the path.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let staging = root.join(STAGING);
+        let context = |error: io::Error| at(&staging, &error);
+        fs::create_dir_all(&staging).map_err(context)?;
+        lock::sweep(&staging).map_err(context)?;
+        let lock = ProcessLock::take(&staging).map_err(context)?;
+        Ok(Self { root: Arc::new(Root { path: root.to_owned(), lock }) })
+    }
+
+    /// A place for the results of an attempt, seen by nobody until it is sealed.
+    ///
+    /// # Errors
+    /// The disk's; an attempt is staged at most once.
+    pub fn stage(&self, id: JobId, attempt: u32) -> io::Result<Staging> {
+        Staging::new(Arc::clone(&self.root), id, attempt)
+    }
+
+    /// What an attempt has left; to be asked only for the attempt that the queue's record names.
+    pub fn published(&self, id: JobId, attempt: u32) -> Published {
+        Published::new(self.root.attempt(id, attempt))
+    }
+
+    /// Points the job's `result.json`, `log.txt` and `files` at an attempt, for people and plain web servers.
+    ///
+    /// A convenience that follows publication: a crash before it loses nothing that is served. The links to log
+    /// and files change first, so that whoever sees the new document finds what belongs to it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn expose(&self, id: JobId, attempt: u32) -> io::Result<()> {
+        let directory = self.root.job(id);
+        for name in [FILES, LOG, DOCUMENT] {
+            let target = PathBuf::from(format!("attempts/{attempt}/{name}"));
+            let link = directory.join(name);
+            if !directory.join(&target).exists() {
+                tree::ignore_missing(fs::remove_file(&link))?;
+                continue;
+            }
+            let new = directory.join(format!(".{name}.{attempt}.{}", self.root.lock.name()));
+            tree::ignore_missing(fs::remove_file(&new))?;
+            symlink(&target, &new)?;
+            fs::rename(&new, &link)?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything of a job; it is gone at once, whatever its size.
+    ///
+    /// # Errors
+    /// The disk's; a job without results is none.
+    pub fn remove(&self, id: JobId) -> io::Result<()> {
+        self.root.discard(&self.root.job(id), &format!("{}.removed", id.hex()))
+    }
+
+    /// Where a job's results are, for messages.
+    pub fn directory(&self, id: JobId) -> PathBuf {
+        self.root.job(id)
+    }
+}
+
+impl Root {
+    fn staging(&self) -> PathBuf {
+        self.path.join(STAGING)
+    }
+
+    /// The first two hex digits, then all 32, as msg-qworker had it.
+    fn job(&self, id: JobId) -> PathBuf {
+        let hex = id.hex();
+        self.path.join(&hex[..2]).join(hex)
+    }
+
+    fn attempt(&self, id: JobId, attempt: u32) -> PathBuf {
+        self.job(id).join("attempts").join(attempt.to_string())
+    }
+
+    /// Moves a directory out of sight under a name of this process, then removes it.
+    fn discard(&self, directory: &Path, name: &str) -> io::Result<()> {
+        let hidden = self.staging().join(self.lock.own(name));
+        match fs::rename(directory, &hidden) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(at(directory, &error)),
+            Ok(()) => tree::remove(&hidden),
+        }
+    }
+}
+
+/// The error with the path that it is about.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

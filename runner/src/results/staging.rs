@@ -1,0 +1,133 @@
+//! An attempt's results while nobody sees them, and the step that puts them in place.
+
+use super::{DOCUMENT, FILES, Inventory, LOG, Root, at, inventory, tree};
+use crate::job::JobId;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const SCRATCH: &str = "scratch";
+
+/// The result directory of an attempt that runs. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Staging {
+    root: Arc<Root>,
+    id: JobId,
+    attempt: u32,
+    path: PathBuf,
+    files_path: PathBuf,
+    files: Dir,
+    is_sealed: bool,
+}
+
+impl Staging {
+    pub(super) fn new(root: Arc<Root>, id: JobId, attempt: u32) -> io::Result<Self> {
+        let path = root.staging().join(root.lock.own(&format!("{}.{attempt}", id.hex())));
+        let files_path = path.join(FILES);
+        let files = fs::create_dir_all(&files_path)
+            .and_then(|()| Dir::open_ambient_dir(&files_path, ambient_authority()))
+            .map_err(|error| at(&path, &error))?;
+        Ok(Self { root, id, attempt, path, files_path, files, is_sealed: false })
+    }
+
+    /// The directory that the algorithm sees as `/result`.
+    pub fn files_dir(&self) -> &Path {
+        &self.files_path
+    }
+
+    /// The same directory as a capability.
+    pub fn files(&self) -> &Dir {
+        &self.files
+    }
+
+    /// A new directory for the contents of the guest's files, which get their names at publication.
+    ///
+    /// # Errors
+    /// The disk's; an attempt has one such directory.
+    pub fn scratch(&self) -> io::Result<Dir> {
+        let path = self.path.join(SCRATCH);
+        let opened = fs::create_dir(&path).and_then(|()| Dir::open_ambient_dir(&path, ambient_authority()));
+        opened.map_err(|error| at(&path, &error))
+    }
+
+    /// Lists what the algorithm left, and removes what cannot be published. Reads every file, so it blocks.
+    ///
+    /// # Errors
+    /// The disk's, and more than `max_entries` entries, directories included.
+    pub fn inventory(&self, max_entries: usize) -> io::Result<Inventory> {
+        inventory::take(&self.files, max_entries).map_err(|error| at(&self.files_path, &error))
+    }
+
+    /// Puts the attempt in its place, on disk for good when this returns. Only the queue's commit publishes it.
+    ///
+    /// One sync at the end is enough, since nothing reads the place before that commit: after a power loss in
+    /// between, what is there is the leftover of an attempt that no record names. It blocks, perhaps for long.
+    ///
+    /// # Errors
+    /// The disk's; nothing is left in place then. An attempt is sealed at most once.
+    pub fn seal(mut self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Sealed> {
+        let place = self.root.attempt(self.id, self.attempt);
+        self.move_to(&place, document, log, keep_files).map_err(|error| at(&place, &error))?;
+        let sealed =
+            Sealed { root: Arc::clone(&self.root), name: format!("{}.{}", self.id.hex(), self.attempt), place };
+        match tree::sync(&self.root.path, &sealed.place) {
+            Ok(()) => Ok(sealed),
+            Err(error) => {
+                let error = at(&sealed.place, &error);
+                sealed.discard()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn move_to(&mut self, place: &Path, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {
+        tree::remove(&self.path.join(SCRATCH))?;
+        fs::write(self.path.join(DOCUMENT), document)?;
+        fs::write(self.path.join(LOG), log)?;
+        if !keep_files {
+            tree::remove(&self.files_path)?;
+        }
+        place.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(&self.path, place)?;
+        self.is_sealed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.is_sealed {
+            return;
+        }
+        if let Err(error) = tree::remove(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a staging directory is left for the next start to remove");
+        }
+    }
+}
+
+/// An attempt that is in its place and waits for the queue's commit.
+#[derive(Debug)]
+#[must_use = "a sealed attempt is committed with the queue, or discarded"]
+pub struct Sealed {
+    root: Arc<Root>,
+    name: String,
+    place: PathBuf,
+}
+
+impl Sealed {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.place
+    }
+
+    /// Removes it: the commit was refused because the lease was lost.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn discard(self) -> io::Result<()> {
+        self.root.discard(&self.place, &self.name)
+    }
+}

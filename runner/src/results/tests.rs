@@ -1,0 +1,229 @@
+//! On real directories.
+
+use super::*;
+use std::io::Read as _;
+use std::process::Command;
+use tempfile::TempDir;
+
+const ID: &str = "bc3a0001-0203-0405-0607-08090a0b0c0d";
+
+fn id() -> JobId {
+    ID.parse().unwrap()
+}
+
+fn tree() -> (TempDir, Results) {
+    let directory = tempfile::tempdir().unwrap();
+    let results = Results::open(&directory.path().join("results")).unwrap();
+    (directory, results)
+}
+
+fn text(opened: io::Result<(fs::File, fs::Metadata)>) -> String {
+    let (mut file, metadata) = opened.unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(metadata.len(), text.len() as u64);
+    text
+}
+
+fn staged(results: &Results) -> usize {
+    let entries = fs::read_dir(results.root.staging()).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+}
+
+#[test]
+fn a_sealed_attempt_is_where_msg_qworker_had_it() {
+    let (directory, results) = tree();
+    let staging = results.stage(id(), 2).unwrap();
+    staging.files().write("a.csv", "1,2").unwrap();
+    assert!(staging.files_dir().join("a.csv").exists());
+    let sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
+    let place = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/attempts/2");
+    assert_eq!(sealed.path(), place);
+    assert_eq!(results.directory(id()), place.ancestors().nth(2).unwrap());
+    let published = results.published(id(), 2);
+    assert_eq!(text(published.document()), "{}");
+    assert_eq!(text(published.log()), "a line\n");
+    assert_eq!(text(published.open_file("a.csv")), "1,2");
+    assert_eq!(staged(&results), 0);
+}
+
+#[test]
+fn a_failed_attempt_keeps_its_document_and_log_but_not_its_files() {
+    let (_directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    staging.files().create_dir("deep").unwrap();
+    staging.files().write("deep/a.csv", "1,2").unwrap();
+    let _sealed = staging.seal(b"{}", b"", false).unwrap();
+    let published = results.published(id(), 1);
+    assert!(!published.has_files());
+    assert_eq!(published.open_file("deep/a.csv").unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(text(published.document()), "{}");
+}
+
+#[test]
+fn what_is_not_sealed_or_is_discarded_leaves_nothing() {
+    let (_directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    staging.files().write("a", "x").unwrap();
+    drop(staging);
+    results.stage(id(), 2).unwrap().seal(b"{}", b"", true).unwrap().discard().unwrap();
+    assert_eq!(staged(&results), 0);
+    assert_eq!(results.published(id(), 2).document().unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn an_attempt_is_sealed_only_once() {
+    let (_directory, results) = tree();
+    let _first = results.stage(id(), 1).unwrap().seal(b"first", b"", true).unwrap();
+    let error = results.stage(id(), 1).unwrap().seal(b"second", b"", true).unwrap_err();
+    assert!(error.to_string().contains("attempts/1"), "{error}");
+    assert_eq!(text(results.published(id(), 1).document()), "first");
+    assert_eq!(staged(&results), 0);
+}
+
+#[test]
+fn the_links_of_a_job_follow_the_published_attempt() {
+    let (_directory, results) = tree();
+    let job = results.directory(id());
+    let staging = results.stage(id(), 1).unwrap();
+    staging.files().write("a", "1").unwrap();
+    let _sealed = staging.seal(b"one", b"", true).unwrap();
+    results.expose(id(), 1).unwrap();
+    assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(job.join("files/a")).unwrap(), "1");
+    assert!(fs::read_link(job.join("files")).unwrap().is_relative());
+    let _sealed = results.stage(id(), 3).unwrap().seal(b"three", b"log", false).unwrap();
+    results.expose(id(), 3).unwrap();
+    results.expose(id(), 3).unwrap();
+    assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "three");
+    assert_eq!(fs::read_to_string(job.join("log.txt")).unwrap(), "log");
+    let mut names: Vec<_> = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["attempts", "log.txt", "result.json"]);
+    results.remove(id()).unwrap();
+    results.remove(id()).unwrap();
+    assert!(!job.exists() && staged(&results) == 0);
+}
+
+#[test]
+fn no_name_leads_out_of_the_result_directory() {
+    let (directory, results) = tree();
+    let secret = directory.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "secret").unwrap();
+    let staging = results.stage(id(), 1).unwrap();
+    let files = staging.files_dir().to_owned();
+    fs::create_dir(files.join("sub")).unwrap();
+    fs::write(files.join("sub/a"), "a").unwrap();
+    let _sealed = staging.seal(b"{}", b"", true).unwrap();
+    // Links that got there behind the inventory's back.
+    let files = results.published(id(), 1).path().join("files");
+    symlink(secret.join("key"), files.join("link")).unwrap();
+    symlink(&secret, files.join("dir")).unwrap();
+    symlink("sub/a", files.join("inner")).unwrap();
+    let published = results.published(id(), 1);
+    assert_eq!(text(published.open_file("sub/a")), "a");
+    let absolute = secret.join("key").to_str().unwrap().to_owned();
+    let long = "x".repeat(5_000);
+    for name in [
+        "link",
+        "dir/key",
+        "inner",
+        "..",
+        "../result.json",
+        "sub/../../result.json",
+        "sub/./a",
+        "./sub/a",
+        "sub//a",
+        "/sub/a",
+        "sub/a/",
+        "sub",
+        "",
+        ".",
+        "/",
+        "a\0b",
+        &absolute,
+        &long,
+        "sub/a/b",
+    ] {
+        assert_eq!(published.open_file(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+    }
+}
+
+#[test]
+fn an_inventory_lists_files_by_name_with_their_digests() {
+    let (_directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    let files = staging.files();
+    files.create_dir_all("b/c").unwrap();
+    files.write("b/c/abc", "abc").unwrap();
+    files.write("a-file", "").unwrap();
+    files.hard_link("b/c/abc", files, "z").unwrap();
+    let inventory = staging.inventory(5).unwrap();
+    let found: Vec<_> = inventory.files.iter().map(|file| (file.name.as_str(), file.size)).collect();
+    assert_eq!(found, [("a-file", 0), ("b/c/abc", 3), ("z", 3)]);
+    assert_eq!(inventory.files[1].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert!(inventory.left_out.is_empty());
+    assert!(staging.inventory(4).unwrap_err().to_string().contains("more than 4 entries"));
+}
+
+#[test]
+fn what_cannot_be_published_is_removed_and_told() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (_directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    let path = staging.files_dir().to_owned();
+    symlink("/etc/passwd", path.join("link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path.join("s")).unwrap();
+    fs::write(path.join("new\nline\x1b[31m"), "x").unwrap();
+    fs::write(path.join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "x").unwrap();
+    fs::write(path.join("kept é.csv"), "x").unwrap();
+    let mut inner = staging.files().try_clone().unwrap();
+    for _ in 0..3_000 {
+        inner.create_dir("d").unwrap();
+        inner = inner.open_dir("d").unwrap();
+    }
+    inner.write("deepest", "x").unwrap();
+    let inventory = staging.inventory(10_000).unwrap();
+    assert_eq!(inventory.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["kept é.csv"]);
+    assert_eq!(inventory.left_out.len(), 5, "{:?}", inventory.left_out);
+    assert!(inventory.left_out.iter().all(|told| !told.contains(char::is_control)), "{:?}", inventory.left_out);
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+    assert!(Path::new("/etc/passwd").exists());
+    for n in 0..50 {
+        symlink("nowhere", path.join(n.to_string())).unwrap();
+    }
+    assert_eq!(staging.inventory(10_000).unwrap().left_out.last().unwrap(), "and 30 more");
+}
+
+#[test]
+fn what_a_dead_process_staged_is_swept_and_what_a_living_one_stages_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("results");
+    let living = Results::open(&root).unwrap();
+    let staging = living.stage(id(), 1).unwrap();
+    let left = root.join(".staging/bc3a.1.0.0123456789abcdef/files/deep");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(root.join(".staging/0123456789abcdef.lock"), "").unwrap();
+    // A process that holds its lock and is killed without a chance to clean up.
+    let mut killed = Command::new("flock")
+        .arg("--no-fork")
+        .arg(root.join(".staging/fedcba9876543210.lock"))
+        .args(["sh", "-c", "mkdir -p \"$0\" && echo && exec sleep 60"])
+        .arg(root.join(".staging/bc3a.2.0.fedcba9876543210/files"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    killed.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    let second = Results::open(&root).unwrap();
+    assert_eq!(staged(&second), 2, "the two that live");
+    assert!(!left.exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    drop(second);
+    let third = Results::open(&root).unwrap();
+    assert_eq!(staged(&third), 1);
+    drop(staging.seal(b"{}", b"", true).unwrap());
+    drop((living, third));
+    assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), 0, "no lock is left");
+}

@@ -1,0 +1,122 @@
+//! Removing and syncing whole trees, however an algorithm has shaped them.
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+/// `Ok` also if there was nothing.
+pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Removes a directory, or whatever is at `path`, with all that is in it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            empty(&Dir::open_ambient_dir(path, ambient_authority())?)?;
+            ignore_missing(fs::remove_dir(path))
+        }
+        Ok(_) => ignore_missing(fs::remove_file(path)),
+        Err(error) => ignore_missing(Err(error)),
+    }
+}
+
+/// Removes all that is in a directory.
+///
+/// A tree may be deeper than a stack, a path or the number of open files allows. So nothing descends: what lies
+/// below a directory is moved up to the top, until only empty directories are left.
+pub(super) fn empty(top: &Dir) -> io::Result<()> {
+    let mut count = 0;
+    let mut is_empty = false;
+    while !is_empty {
+        is_empty = true;
+        for entry in top.entries()? {
+            let entry = entry?;
+            is_empty = false;
+            if entry.metadata()?.is_dir() {
+                flatten(&entry.open_dir()?, top, &mut count)?;
+                // What a file system did not list while it changed is found in the next round.
+                match entry.remove_dir() {
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                    removed => removed?,
+                }
+            } else {
+                entry.remove_file()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the files in a directory and moves its directories into `top`.
+fn flatten(directory: &Dir, top: &Dir, count: &mut u64) -> io::Result<()> {
+    for entry in directory.entries()? {
+        let entry = entry?;
+        if !entry.metadata()?.is_dir() {
+            entry.remove_file()?;
+            continue;
+        }
+        // The algorithm may have taken this name.
+        while top.symlink_metadata(format!(".removed-{count}")).is_ok() {
+            *count += 1;
+        }
+        directory.rename(entry.file_name(), top, format!(".removed-{count}"))?;
+    }
+    Ok(())
+}
+
+/// Makes an attempt's directory, and the names on the way to it from `root`, survive a power loss.
+///
+/// On Linux one call writes the whole file system out: cheaper than a call for each of many files.
+#[cfg(target_os = "linux")]
+pub(super) fn sync(root: &Path, _attempt: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}
+
+/// Makes an attempt's directory, and the names on the way to it from `root`, survive a power loss.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn sync(root: &Path, attempt: &Path) -> io::Result<()> {
+    let mut directories = vec![attempt.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            } else {
+                File::open(entry.path())?.sync_all()?;
+            }
+        }
+        File::open(&directory)?.sync_all()?;
+    }
+    let parents = attempt.ancestors().skip(1).take_while(|parent| parent.starts_with(root));
+    parents.map(File::open).try_for_each(|parent| parent?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_deeper_than_any_path_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("top");
+        fs::create_dir_all(top.join(".removed-1/.removed-2")).unwrap();
+        fs::write(top.join(".removed-3"), "x").unwrap();
+        let mut inner = Dir::open_ambient_dir(&top, ambient_authority()).unwrap();
+        for _ in 0..5_000 {
+            inner.create_dir("a").unwrap();
+            inner.write("file", "x").unwrap();
+            inner.symlink_contents("/etc", "link").unwrap();
+            inner = inner.open_dir("a").unwrap();
+        }
+        drop(inner);
+        remove(&top).unwrap();
+        assert!(!top.exists() && Path::new("/etc").exists());
+        remove(&top).unwrap();
+    }
+}

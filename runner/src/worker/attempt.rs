@@ -1,0 +1,187 @@
+//! One attempt at a claimed job: stage, execute, decide, seal, settle, expose.
+
+use super::{Event, PAUSE, Shared};
+use crate::execute::{Attempt, Executed};
+use crate::job::{Decision, Limits, Standing, State, Verdict, decide};
+use crate::queue::{Claimed, Lease, QueueError, Settlement};
+use crate::results::{Sealed, Staging};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often a guest's words about its progress are written down.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// Runs a claimed job and settles it. Whatever happens ends in a verdict.
+pub(super) async fn make(shared: &Arc<Shared>, claimed: Claimed) {
+    let started = Instant::now();
+    let (attempt, refused) = begin(shared, &claimed);
+    shared.leases.add(claimed.lease.clone(), Arc::clone(&attempt.stop));
+    let (mut executed, staging) = match (refused, stage(shared, &claimed.lease).await) {
+        (Some(verdict), staging) => (Executed::refused(&attempt, verdict), staging.ok()),
+        (None, Ok(staging)) => (execute(shared, attempt, &staging).await, Some(staging)),
+        (None, Err(error)) => (Executed::refused(&attempt, host_error("staging its results", &error)), None),
+    };
+    let sealed = seal(shared, &claimed, &mut executed, staging).await;
+    let decision = decision(&claimed, &executed.verdict);
+    let settlement =
+        Settlement { verdict: executed.verdict.clone(), decision, usage: executed.usage, published: sealed.is_some() };
+    let settled = settle(shared, &claimed.lease, &settlement).await;
+    shared.leases.remove(&claimed.lease);
+    publish(shared, &claimed, decision, sealed, settled).await;
+    let (job, attempt) = (&claimed.job, claimed.lease.attempt);
+    shared.tell(&match settled {
+        true => {
+            let (verdict, log) = (&executed.verdict, executed.log.as_slice());
+            Event::Ended { job, attempt, verdict, decision, took: started.elapsed(), log }
+        }
+        false => Event::Stale { job, attempt },
+    });
+}
+
+/// The attempt, and why it must not be made, if there is a reason.
+fn begin(shared: &Shared, claimed: &Claimed) -> (Attempt, Option<Verdict>) {
+    let (limits, refused) = match shared.executor.limits(&claimed.job) {
+        Ok(limits) => (limits, None),
+        Err(verdict) => (Limits::default(), Some(verdict)),
+    };
+    let attempt = Attempt::start(claimed.job.clone(), claimed.lease.attempt, limits);
+    shared.tell(&Event::Started {
+        job: &claimed.job,
+        attempt: claimed.lease.attempt,
+        directory: shared.results.directory(claimed.job.id),
+        time: limits.ttr.0,
+    });
+    (attempt, refused)
+}
+
+async fn stage(shared: &Shared, lease: &Lease) -> io::Result<Staging> {
+    let (results, id, attempt) = (Arc::clone(&shared.results), lease.id, lease.attempt);
+    blocking(move || results.stage(id, attempt)).await
+}
+
+/// Executes the attempt and writes down its progress meanwhile.
+async fn execute(shared: &Arc<Shared>, mut attempt: Attempt, staging: &Staging) -> Executed {
+    let scratch = match staging.scratch() {
+        Ok(scratch) => Arc::new(scratch),
+        Err(error) => return Executed::refused(&attempt, host_error("opening its staging directory", &error)),
+    };
+    let (sender, receiver) = watch::channel(None);
+    attempt.progress = Some(sender);
+    let lease = Lease { id: attempt.job.id, attempt: attempt.number };
+    let writer = tokio::spawn(write_progress(Arc::clone(shared), lease, receiver));
+    let executed = shared.executor.execute(attempt, scratch).await;
+    writer.abort();
+    executed
+}
+
+async fn write_progress(
+    shared: Arc<Shared>,
+    lease: Lease,
+    mut receiver: watch::Receiver<Option<crate::job::Progress>>,
+) {
+    while receiver.changed().await.is_ok() {
+        let progress = receiver.borrow_and_update().clone();
+        if let Some(progress) = progress
+            && let Err(error) = shared.queue.progress(&lease, progress).await
+        {
+            shared.trouble("writing down progress", error);
+        }
+        tokio::time::sleep(PROGRESS).await;
+    }
+}
+
+fn decision(claimed: &Claimed, verdict: &Verdict) -> Decision {
+    let standing = Standing {
+        attempts: claimed.attempts,
+        granted: claimed.granted,
+        seed_pinned: claimed.job.document.seed.is_some(),
+    };
+    // The id is random enough to keep jobs apart that failed together.
+    let jitter = f64::from(claimed.job.id.as_bytes()[15]) / 255.0;
+    decide(verdict, standing, jitter)
+}
+
+fn state_after(decision: Decision) -> State {
+    match decision {
+        Decision::Finish => State::Done,
+        Decision::Retry(wait) if wait.is_zero() => State::Ready,
+        Decision::Retry(_) => State::Delayed,
+        Decision::Bury => State::Dead,
+        Decision::Cancel => State::Cancelled,
+    }
+}
+
+/// Writes everything that the attempt leaves to where the record will name it.
+///
+/// If the host cannot, that becomes the attempt's verdict.
+async fn seal(
+    shared: &Arc<Shared>,
+    claimed: &Claimed,
+    executed: &mut Executed,
+    staging: Option<Staging>,
+) -> Option<Sealed> {
+    let staging = staging?;
+    let state = state_after(decision(claimed, &executed.verdict));
+    let keep_files = executed.verdict.is_done();
+    let (job, number, log) = (claimed.job.clone(), claimed.lease.attempt, executed.log.clone());
+    let tree = executed.tree.take();
+    let max_entries = executed.provenance.limits.map_or(0, |limits| limits.result_files as usize);
+    let report = executed.report();
+    let sealed = blocking(move || {
+        let mut files = Vec::new();
+        if let Some(tree) = tree.filter(|_| keep_files) {
+            tree.publish(staging.files())?;
+            files = staging.inventory(max_entries)?.files;
+        }
+        let document = report.document(&job, number, state, files);
+        staging.seal(&serde_json::to_vec(&document)?, &log, keep_files)
+    });
+    match sealed.await {
+        Ok(sealed) => Some(sealed),
+        Err(error) => {
+            shared.trouble("keeping a result", &error);
+            executed.verdict = host_error("keeping its result", &error);
+            None
+        }
+    }
+}
+
+/// Tells the queue; returns whether the attempt counted.
+async fn settle(shared: &Shared, lease: &Lease, settlement: &Settlement) -> bool {
+    loop {
+        match shared.queue.settle(&shared.id, lease, settlement.clone()).await {
+            Ok(()) => return true,
+            Err(QueueError::Stale { .. }) => return false,
+            Err(error) => {
+                // The lease is kept alive meanwhile, so nobody else runs the job for nothing.
+                shared.trouble("settling a job", error);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Shows the result where people look for it, or removes what does not count.
+async fn publish(shared: &Arc<Shared>, claimed: &Claimed, decision: Decision, sealed: Option<Sealed>, settled: bool) {
+    let Some(sealed) = sealed else { return };
+    let (results, id, attempt) = (Arc::clone(&shared.results), claimed.job.id, claimed.lease.attempt);
+    let done = blocking(move || match (settled, decision) {
+        (true, Decision::Finish | Decision::Bury) => results.expose(id, attempt),
+        (true, Decision::Retry(_)) => Ok(()),
+        (true, Decision::Cancel) | (false, _) => sealed.discard(),
+    });
+    if let Err(error) = done.await {
+        shared.trouble("tidying up a result directory", &error);
+    }
+}
+
+fn host_error(doing: &str, error: &io::Error) -> Verdict {
+    Verdict::HostError { message: format!("{doing} failed: {error}") }
+}
+
+/// Does what waits for the disk on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
