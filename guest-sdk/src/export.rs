@@ -48,7 +48,7 @@ macro_rules! algorithm {
                 }
             }
 
-            $crate::bindings::export!(Exported with_types_in $crate::bindings);
+    $crate::bindings::export!(Exported with_types_in $crate::bindings);
         };
 
         #[cfg(not(target_family = "wasm"))]
@@ -124,12 +124,5 @@ fn read<P: DeserializeOwned>(job: wit::attempt::Job) -> Result<Job<P>, Failure> 
         input_size: job.limits.input_size,
         ttr_ms: job.limits.ttr_ms,
     };
-    Ok(Job {
-        id: job.id,
-        attempt: job.attempt,
-        params,
-        seed: job.seed,
-        limits,
-        world: crate::job::World::Host(inputs),
-    })
+    Ok(Job { id: job.id, attempt: job.attempt, params, seed: job.seed, limits, world: crate::job::World::Host(inputs) })
 }

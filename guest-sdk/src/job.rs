@@ -46,7 +46,10 @@ pub struct Limits {
 pub(crate) enum World {
     #[cfg(target_family = "wasm")]
     Host(BTreeMap<String, crate::bindings::longboat::algorithm::inputs::Input>),
-    Native { inputs: BTreeMap<String, Vec<u8>>, result_dir: PathBuf },
+    Native {
+        inputs: BTreeMap<String, Vec<u8>>,
+        result_dir: PathBuf,
+    },
 }
 
 impl<P> Job<P> {
@@ -109,10 +112,9 @@ impl<P> Job<P> {
             [] => Err(Failure::permanent("this algorithm needs an input, and the job names none")),
             [only] => self.input_named(only),
             names if names.contains(&"input") => self.input_named("input"),
-            names => Err(Failure::permanent(format!(
-                "none of the job's inputs ({}) is named `input`",
-                names.join(", ")
-            ))),
+            names => {
+                Err(Failure::permanent(format!("none of the job's inputs ({}) is named `input`", names.join(", "))))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod algorithm;
 mod look;
-//mod node;
+mod node;
 mod run;
 mod source;
 mod submit;
@@ -38,8 +38,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Algorithm(command) => algorithm::run(&node, command, format),
         Command::Submit(args) => submit::submit(&node, *args, format).await,
         Command::Worker(args) => worker::work(&node, args, None).await,
-        //SERVE
-        Command::Serve(_) | Command::Up{..} => Ok(true),
+        Command::Serve(args) => node::serve(&node, &args).await,
+        Command::Up { worker, serve } => node::up(&node, worker, &serve).await,
         Command::List(args) => look::list(&node, args, format).await,
         Command::Show { id } => look::show(&node, id, format).await,
         Command::Status => look::status(&node, format).await,

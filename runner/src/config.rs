@@ -117,7 +117,7 @@ impl Default for HttpConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read as a configuration.
-    #[error("{0}")]
+    #[error(transparent)]
     Unreadable(#[from] config::ConfigError),
     /// Two of its values do not go together.
     #[error("{0}")]

@@ -22,5 +22,5 @@ pub mod queue;
 pub mod registry;
 pub mod results;
 pub mod sandbox;
-//pub mod server;
+pub mod server;
 pub mod worker;

@@ -14,9 +14,18 @@ pub fn print<T: Serialize>(format: Format, value: &T, human: impl FnOnce(&T) -> 
     let text = match format {
         Format::Human => human(value),
         Format::Json => serde_json::to_string_pretty(value)?,
-        Format::Yaml => yaml_serde::to_string(&serde_json::to_value(value)?)?,
+        Format::Yaml => yaml(&serde_json::to_string(value)?)?,
     };
-    line(text.trim_end())
+    if text.is_empty() { Ok(()) } else { line(text.trim_end()) }
+}
+
+/// The same document as YAML, with its fields in the same order.
+fn yaml(json: &str) -> anyhow::Result<String> {
+    let mut yaml = Vec::new();
+    let mut to = yaml_serde::Serializer::new(&mut yaml);
+    serde_transcode::transcode(&mut serde_json::Deserializer::from_str(json), &mut to)?;
+    drop(to);
+    Ok(String::from_utf8(yaml)?)
 }
 
 /// Prints one line, or several.

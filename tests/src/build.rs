@@ -54,7 +54,10 @@ pub fn ensure_target() -> anyhow::Result<()> {
     match added {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => bail!("`rustup target add {TARGET}` failed"),
-        Err(_) => bail!("the target {TARGET} is missing and there is no rustup to add it; install it for {}", sysroot.display()),
+        Err(_) => bail!(
+            "the target {TARGET} is missing and there is no rustup to add it; install it for {}",
+            sysroot.display()
+        ),
     }
 }
 

@@ -12,7 +12,8 @@ use std::process::{Child, Command, Output, Stdio};
 #[derive(Debug)]
 pub struct Longboat {
     program: PathBuf,
-    data: tempfile::TempDir,
+    data: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Longboat {
@@ -21,7 +22,17 @@ impl Longboat {
     /// # Errors
     /// The compiler's or the disk's.
     pub fn new() -> anyhow::Result<Self> {
-        Ok(Self { program: build::longboat()?, data: tempfile::tempdir()? })
+        let temporary = tempfile::tempdir()?;
+        let data = temporary.path().to_owned();
+        Ok(Self { program: build::longboat()?, data, _temporary: Some(temporary) })
+    }
+
+    /// A node that keeps everything in a directory that stays.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub fn at(data: PathBuf) -> anyhow::Result<Self> {
+        Ok(Self { program: build::longboat()?, data, _temporary: None })
     }
 
     /// A node with these algorithms registered.
@@ -38,7 +49,7 @@ impl Longboat {
 
     /// Where it keeps everything.
     pub fn data_dir(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// Lets jobs fetch from a loopback address.
@@ -47,13 +58,13 @@ impl Longboat {
     /// The disk's.
     pub fn allow_input(&self, address: std::net::SocketAddr) -> anyhow::Result<()> {
         let config = format!("[input]\nallow = [\"{address}\"]\n");
-        Ok(std::fs::write(self.data.path().join("config.toml"), config)?)
+        Ok(std::fs::write(self.data.join("config.toml"), config)?)
     }
 
     /// The command line, ready to be run.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).env("LONGBOAT_DATA_DIR", self.data.path()).stdin(Stdio::null());
+        command.args(arguments).env("LONGBOAT_DATA_DIR", &self.data).stdin(Stdio::null());
         for variable in ["LONGBOAT_QUEUE", "LONGBOAT_CONFIG", "RUST_LOG"] {
             command.env_remove(variable);
         }
@@ -99,8 +110,20 @@ impl Longboat {
     /// # Errors
     /// If it ends without saying so.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> anyhow::Result<Server> {
+        self.start_with_output(arguments, Stdio::null())
+    }
+
+    /// The same, with standard output of the caller's choice.
+    ///
+    /// # Errors
+    /// If it ends without saying where it serves.
+    pub fn start_with_output<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        output: Stdio,
+    ) -> anyhow::Result<Server> {
         let mut command = self.command(arguments);
-        let mut child = command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command.args(["--listen", "127.0.0.1:0"]).stdout(output).stderr(Stdio::piped()).spawn()?;
         let errors = child.stderr.take().context("standard error is piped")?;
         let mut lines = BufReader::new(errors).lines();
         let mut said = String::new();

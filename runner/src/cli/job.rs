@@ -70,6 +70,36 @@ impl LimitArgs {
     }
 }
 
+/// The options that describe a job, and so make no sense beside a file of them.
+const ONE_JOB: [&str; 26] = [
+    "inputs",
+    "params",
+    "param",
+    "seed",
+    "clock",
+    "fuel",
+    "memory",
+    "result_size",
+    "result_files",
+    "document_size",
+    "log_size",
+    "input_size",
+    "id",
+    "result_url",
+    "tube",
+    "priority",
+    "delay",
+    "run_at",
+    "expires",
+    "ttr",
+    "max_attempts",
+    "unique",
+    "unique_for",
+    "tags",
+    "host",
+    "hold",
+];
+
 /// A job, or a file of them.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
@@ -77,7 +107,7 @@ pub struct SubmitArgs {
     #[arg(value_name = "NAME", required_unless_present = "file", conflicts_with = "file")]
     pub algorithm: Option<AlgorithmRef>,
     /// Submit job documents from a file, as JSON or JSON lines; - is standard input. All of them or none
-    #[arg(long, value_name = "JOBS", exclusive = false)]
+    #[arg(long, value_name = "JOBS", conflicts_with_all = ONE_JOB)]
     pub file: Option<PathBuf>,
     /// The job.
     #[command(flatten)]

@@ -68,7 +68,7 @@ fn human(record: &Record) -> String {
         ("algorithm", document.algorithm.to_string()),
         ("tube", document.tube.to_string()),
         ("priority", document.priority.to_string()),
-        ("attempts", format!("{} of {}", record.attempts, document.max_attempts)),
+        ("attempts", format!("{} (max_attempts {})", record.attempts, document.max_attempts)),
         ("submitted", record.submitted_at.to_string()),
     ];
     if !record.state.is_final() {
@@ -104,7 +104,10 @@ fn row(attempt: &AttemptRecord) -> Vec<String> {
         output::plain(&attempt.worker),
         attempt.started_at.strftime("%F %T").to_string(),
         usage.map_or_else(|| "-".to_owned(), |usage| format!("{:.1} ms", usage.wall_ms)),
-        usage.map_or_else(|| "-".to_owned(), |usage| output::number(usage.fuel)),
+        usage.map_or_else(
+            || "-".to_owned(),
+            |usage| format!("{}{}", if usage.fuel_is_lower_bound { "≥ " } else { "" }, output::number(usage.fuel)),
+        ),
         attempt.verdict.as_ref().map_or_else(|| "running".to_owned(), |verdict| output::plain(&verdict.to_string())),
     ]
 }

@@ -3,7 +3,7 @@
 use super::{Node, Usage, algorithm, source};
 use crate::cli::{Format, RunArgs};
 use crate::output;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use longboat::body::Body;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How many files of a result are named.
+const MAX_SHOWN: usize = 20;
+
 pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<bool> {
     if let Some(directory) = &args.result_dir {
         check_empty(directory)?;
@@ -26,7 +29,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     let executor = node.executor(Arc::clone(&sandbox))?;
     let (program, name) = program(node, &sandbox, &args.algorithm).await?;
     let job = job(&args, name)?;
-    let limits = executor.limits(&job).map_err(|verdict| Usage(verdict.message().unwrap_or_default().to_owned()))?;
+    let limits = executor.limits(&job).map_err(|verdict| anyhow!("{}", verdict.message().unwrap_or_default()))?;
     let mut attempt = Attempt::start(job.clone(), 1, limits);
 
     let kept = tempfile::tempdir().context("creating a directory for the result failed")?;
@@ -108,7 +111,7 @@ async fn inputs(
                     Err(verdict) => return Ok(Err(verdict)),
                 }
             }
-            local => source::read(local, left, spool)?,
+            local => source::read(local, left, spool).context("raise the limit with --input-size, or give less")?,
         };
         left -= body.size();
         bodies.insert(name, body);
@@ -156,10 +159,13 @@ fn summarise(document: &ResultDocument, log: &[u8], result_dir: Option<&Path>) {
         output::size(usage.peak_memory),
         output::size(usage.input_bytes),
     );
-    for file in &document.files {
+    for file in document.files.iter().take(MAX_SHOWN) {
         let place = result_dir.map_or_else(|| file.name.clone(), |dir| dir.join(&file.name).display().to_string());
         let hint = if result_dir.is_none() { ", not kept without --result-dir" } else { "" };
         eprintln!("  {place} ({}{hint})", output::size(file.size));
+    }
+    if let Some(more) = document.files.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        eprintln!("  and {more} more");
     }
 }
 

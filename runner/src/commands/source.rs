@@ -105,10 +105,7 @@ pub fn read(source: &Source, at_most: u64, spool: &Path) -> anyhow::Result<Body>
     let mut body = Spool::new(spool);
     let copied = io::copy(&mut reader.take(at_most.saturating_add(1)), &mut body)
         .with_context(|| format!("reading {source} failed"))?;
-    anyhow::ensure!(
-        copied <= at_most,
-        "the input {source} has more than the {at_most} bytes that the limit `input_size` allows; raise it with --input-size"
-    );
+    anyhow::ensure!(copied <= at_most, "the input {source} has more than {at_most} bytes");
     Ok(body.finish()?)
 }
 

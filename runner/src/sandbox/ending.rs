@@ -10,6 +10,11 @@ use wasmtime::Trap;
 /// The exit code by which a command says that every attempt would fail (`EX_DATAERR` of sysexits.h).
 const EX_DATAERR: u32 = 65;
 
+/// How deep a result may be nested: readers that recurse, as most JSON parsers do, take somewhat more than this.
+const MAX_DEPTH: usize = 100;
+/// How many functions of a trap's backtrace are named.
+const MAX_FRAMES: usize = 6;
+
 /// How a guest's call came back.
 #[derive(Debug)]
 pub(super) enum Ending {
@@ -106,7 +111,8 @@ fn over_limit(refusal: Refusal, ending: &Ending) -> Verdict {
     let how = match ending {
         Ending::Returned(_) => "it reported an error",
         Ending::Exited(_) => "it exited with an error",
-        _ => "it trapped",
+        Ending::Trapped(..) => "it trapped",
+        _ => "it could not go on",
     };
     match refusal.limit {
         LimitName::Memory => Verdict::OutOfMemory(refusal.excess(&format!("{how} after it was refused memory"))),
@@ -124,6 +130,10 @@ fn document(bytes: Vec<u8>, limits: &Limits) -> (Verdict, Option<String>) {
             return Err("nothing was returned, where JSON is needed".to_owned());
         }
         serde_json::from_str::<&RawValue>(&text).map_err(|error| error.to_string())?;
+        let depth = depth(&text);
+        if depth > MAX_DEPTH {
+            return Err(format!("it is nested {depth} levels deep, where {MAX_DEPTH} are allowed"));
+        }
         Ok(text.trim().to_owned())
     });
     match checked {
@@ -132,11 +142,31 @@ fn document(bytes: Vec<u8>, limits: &Limits) -> (Verdict, Option<String>) {
     }
 }
 
+/// How deep the arrays and objects of a JSON text are nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// What a trap is, and where in the guest it happened.
 fn describe(error: &wasmtime::Error) -> String {
     let trap = error.root_cause().to_string();
     let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map_or(&[][..], wasmtime::WasmBacktrace::frames);
-    let names = frames.iter().filter_map(wasmtime::FrameInfo::func_name).take(6).collect::<Vec<_>>();
+    let names = frames.iter().filter_map(wasmtime::FrameInfo::func_name).take(MAX_FRAMES);
+    let names = names.map(|name| format!("{:#}", rustc_demangle::demangle(name))).collect::<Vec<_>>();
     if names.is_empty() { trap.to_owned() } else { format!("{trap} in {}", names.join(" < ")) }
 }

@@ -136,10 +136,14 @@ async fn seal(
             files = staging.inventory(max_entries)?.files;
         }
         let document = report.document(&job, number, state, files);
-        staging.seal(&serde_json::to_vec(&document)?, &log, keep_files)
+        let sealed = staging.seal(&serde_json::to_vec(&document)?, &log, keep_files)?;
+        Ok((sealed, document.usage))
     });
     match sealed.await {
-        Ok(sealed) => Some(sealed),
+        Ok((sealed, usage)) => {
+            executed.usage = usage;
+            Some(sealed)
+        }
         Err(error) => {
             shared.trouble("keeping a result", &error);
             executed.verdict = host_error("keeping its result", &error);

@@ -1,0 +1,197 @@
+//! Results over HTTP, for browsers, scripts and other jobs.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /ID` | the result document of a job that is done or dead; 202 while it is neither; 410 once it is cancelled |
+//! | `GET /ID.log` | its log; beside the files, so that no file of the algorithm's can have its name |
+//! | `GET /ID/` | its files, as JSON, or as HTML for whom `Accept` prefers that |
+//! | `GET /ID/NAME` | one of them |
+//! | `GET /healthz`, `GET /readyz` | whether the process is up, whether the queue answers |
+//!
+//! An ID is hyphenated or 32 hex digits. What is served is what the queue's record names, so it changes only with
+//! that record. A kick may replace it, so caches may keep everything but must ask each time; the `ETag` makes that
+//! cheap. All files come from algorithms that nobody trusts: browsers are told to run nothing of them.
+
+mod connections;
+mod instead;
+mod listing;
+mod media;
+mod representation;
+mod stall;
+
+pub use connections::serve;
+
+use crate::job::{JobId, State as JobState};
+use crate::queue::Queue;
+use crate::results::{Published, Results};
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use instead::Instead;
+use jiff::Timestamp;
+use representation::Representation;
+use serde_json::json;
+use std::fs::{File, Metadata};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
+
+/// A request has its first byte of answer by then, or an error.
+const ANSWER: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_secs(5);
+/// No route takes a body.
+const MAX_BODY: usize = 4 << 10;
+
+#[derive(Clone)]
+struct App {
+    queue: Arc<dyn Queue>,
+    results: Arc<Results>,
+}
+
+/// The routes. They have a fallback, so a router that is merged with them must have none.
+pub fn router(queue: Arc<dyn Queue>, results: Arc<Results>) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD])
+        .allow_headers([header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE])
+        .expose_headers([
+            header::ETAG,
+            header::LAST_MODIFIED,
+            header::CONTENT_LENGTH,
+            header::CONTENT_RANGE,
+            header::ACCEPT_RANGES,
+            header::RETRY_AFTER,
+        ])
+        .max_age(Duration::from_secs(3600));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/{id}", get(document_or_log))
+        .route("/{id}/", get(listing))
+        .route("/{id}/{*name}", get(file))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(limit_time))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(middleware::map_response(disarm))
+        .layer(cors)
+        .with_state(App { queue, results })
+}
+
+type Answer = Result<Response, Instead>;
+
+async fn document_or_log(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let name = path.map_err(|_| Instead::NoSuchPage)?.0;
+    match name.strip_suffix(".log") {
+        Some(id) => {
+            let (attempt, published) = app.published(id).await?;
+            let log = open(id, "the log", move || published.log()).await?;
+            Ok(Representation::of_file(log, attempt, media::TEXT)?.respond(&request)?)
+        }
+        None => {
+            let (attempt, published) = app.published(&name).await?;
+            let document = open(&name, "the result document", move || published.document()).await?;
+            Ok(Representation::of_file(document, attempt, media::JSON)?.respond(&request)?)
+        }
+    }
+}
+
+async fn listing(State(app): State<App>, path: Result<Path<String>, PathRejection>, request: Request) -> Answer {
+    let id = path.map_err(|_| Instead::NoSuchPage)?.0;
+    let (attempt, published) = app.published(&id).await?;
+    let has_files = published.has_files();
+    let (document, metadata) = open(&id, "the result document", move || published.document()).await?;
+    let as_html = listing::prefers_html(request.headers());
+    let (media, text) = blocking(move || listing::render(document, has_files, as_html)).await?;
+    let mut response = Representation::of_text(text, &metadata, attempt, media)?.respond(&request)?;
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+async fn file(State(app): State<App>, path: Result<Path<(String, String)>, PathRejection>, request: Request) -> Answer {
+    let (id, name) = path.map_err(|_| Instead::NoSuchPage)?.0;
+    let (attempt, published) = app.published(&id).await?;
+    let media = media::of(&name);
+    let what = format!("the file {name:.200?}");
+    let file = open(&id, &what, move || published.open_file(&name)).await?;
+    Ok(Representation::of_file(file, attempt, media)?.respond(&request)?)
+}
+
+impl App {
+    /// The attempt whose results are served for a job.
+    async fn published(&self, id: &str) -> Result<(u32, Published), Instead> {
+        let id: JobId = id.parse().map_err(|_| Instead::NoSuchPage)?;
+        let record = self.queue.find(id).await?.ok_or(Instead::NoSuchJob(id))?;
+        match (record.state, record.published) {
+            (JobState::Done | JobState::Dead, Some(attempt)) => Ok((attempt, self.results.published(id, attempt))),
+            _ => Err(Instead::OnlyState(Box::new(record))),
+        }
+    }
+}
+
+async fn open(
+    id: &str,
+    what: &str,
+    open: impl FnOnce() -> io::Result<(File, Metadata)> + Send + 'static,
+) -> Result<(File, Metadata), Instead> {
+    blocking(open).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Instead::NoSuchFile { id: id.to_owned(), what: what.to_owned() },
+        _ => error.into(),
+    })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten()
+}
+
+async fn healthz() -> Response {
+    instead::uncached(StatusCode::OK, &json!({"status": "up", "timestamp": Timestamp::now()}))
+}
+
+/// Whether the queue answers a question, whatever it says.
+async fn readyz(State(app): State<App>) -> Answer {
+    match tokio::time::timeout(READY, app.queue.find(JobId::from_bytes([0; 16]))).await {
+        Ok(found) => found.map(drop)?,
+        Err(_) => return Err(Instead::Late),
+    }
+    Ok(instead::uncached(StatusCode::OK, &json!({"status": "ready", "timestamp": Timestamp::now()})))
+}
+
+async fn unknown_route(uri: Uri) -> Instead {
+    tracing::debug!(path = uri.path(), "no such page");
+    Instead::NoSuchPage
+}
+
+async fn wrong_method() -> Instead {
+    Instead::WrongMethod
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Instead::Late.into_response(),
+    }
+}
+
+/// Keeps browsers from running what an algorithm has written, or from taking it for something else.
+async fn disarm(mut response: Response) -> Response {
+    const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[cfg(test)]
+mod tests;
