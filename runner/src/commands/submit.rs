@@ -30,6 +30,11 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
             .limits
             .resolve(document.ttr, &limits.default, &limits.ceiling)
             .with_context(|| format!("job {} is refused", place + 1))?;
+        anyhow::ensure!(
+            document.result_url.is_none(),
+            "job {} is refused: this version sends no result to a result_url; leave it out and read the result at its URL",
+            place + 1
+        );
         jobs.push(Submission { id: document.id.unwrap_or_else(JobId::new), document });
     }
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
