@@ -313,7 +313,7 @@ async fn call(store: &mut Store<Host>, program: &Program, job: AlgorithmJob) -> 
             }
         }
     };
-    called.await.unwrap_or_else(Ending::from_error)
+    called.await.unwrap_or_else(|error: wasmtime::Error| Ending::from_error(&error))
 }
 
 fn environment(run: &Run) -> Vec<(String, String)> {

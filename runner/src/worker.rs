@@ -9,6 +9,7 @@ use crate::queue::{Claimed, Lease, Queue, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
 use heartbeat::{Heart, Leases};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,7 @@ impl Shared {
         (self.observer)(event);
     }
 
-    fn trouble(&self, doing: &str, reason: impl ToString) {
+    fn trouble(&self, doing: &str, reason: &dyn Display) {
         self.tell(&Event::Trouble { doing, reason: reason.to_string() });
     }
 }
@@ -159,7 +160,7 @@ impl Worker {
         reaper.abort();
         heart.stop().await;
         if let Err(error) = shared.queue.unregister(&shared.id).await {
-            shared.trouble("saying goodbye", error);
+            shared.trouble("saying goodbye", &error);
         }
         Ok(made)
     }
@@ -195,7 +196,7 @@ async fn claim_all(
                 }
             }
             Err(error) => {
-                shared.trouble("claiming a job", error);
+                shared.trouble("claiming a job", &error);
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -217,7 +218,7 @@ async fn is_empty(shared: &Shared, options: &WorkerOptions) -> bool {
     match shared.queue.has_work(&shared.id, &options.tubes).await {
         Ok(has_work) => !has_work,
         Err(error) => {
-            shared.trouble("asking for work", error);
+            shared.trouble("asking for work", &error);
             false
         }
     }
@@ -248,7 +249,7 @@ async fn take_over(shared: Arc<Shared>, lease: Duration) {
                     shared.tell(&Event::TakenOver { lease, decision: *decision });
                 }
             }
-            Err(error) => shared.trouble("looking for lost workers", error),
+            Err(error) => shared.trouble("looking for lost workers", &error),
         }
     }
 }

@@ -81,15 +81,15 @@ fn table(entries: &[Entry]) -> String {
 }
 
 fn show(entry: &Entry) -> String {
-    let mut lines = output::pairs(&[
+    let mut lines = vec![output::pairs(&[
         ("name", entry.name.to_string()),
         ("module", entry.module.to_string()),
         ("shape", shape(entry.shape).to_owned()),
         ("size", output::size(entry.size)),
         ("added", entry.added_at.to_string()),
-    ]);
+    ])];
     for earlier in &entry.earlier {
-        lines.push_str(&format!("\nearlier {}  added {}", earlier.module, earlier.added_at));
+        lines.push(format!("earlier {}  added {}", earlier.module, earlier.added_at));
     }
-    lines
+    lines.join("\n")
 }

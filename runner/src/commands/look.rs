@@ -113,16 +113,14 @@ fn row(attempt: &AttemptRecord) -> Vec<String> {
 }
 
 pub async fn status(node: &Node, format: Format) -> anyhow::Result<bool> {
-    output::print(format, &node.queue()?.status().await?, |status| summary(status))?;
+    output::print(format, &node.queue()?.status().await?, summary)?;
     Ok(true)
 }
 
 fn summary(status: &Status) -> String {
     let states = State::ALL.map(|state| (state.as_str(), status.states.get(&state).copied().unwrap_or(0).to_string()));
-    let mut text = output::pairs(&states);
-    if let Some(oldest) = status.oldest_ready {
-        text.push_str(&format!("\n\noldest ready job submitted {oldest}"));
-    }
+    let mut parts = vec![output::pairs(&states)];
+    parts.extend(status.oldest_ready.map(|oldest| format!("oldest ready job submitted {oldest}")));
     if !status.tubes.is_empty() {
         let count = |states: &BTreeMap<State, u64>, state| states.get(&state).copied().unwrap_or(0).to_string();
         let waiting = [State::Held, State::Delayed, State::Ready, State::Running];
@@ -130,8 +128,7 @@ fn summary(status: &Status) -> String {
             let counts = waiting.iter().map(|state| count(states, *state));
             std::iter::once(tube.to_string()).chain(counts).collect()
         });
-        text.push_str("\n\n");
-        text.push_str(&output::table(&["tube", "held", "delayed", "ready", "running"], rows));
+        parts.push(output::table(&["tube", "held", "delayed", "ready", "running"], rows));
     }
     if !status.workers.is_empty() {
         let rows = status.workers.iter().map(|worker| {
@@ -141,10 +138,9 @@ fn summary(status: &Status) -> String {
                 worker.running.to_string(),
             ]
         });
-        text.push_str("\n\n");
-        text.push_str(&output::table(&["worker", "started", "running"], rows));
+        parts.push(output::table(&["worker", "started", "running"], rows));
     }
-    text
+    parts.join("\n\n")
 }
 
 /// How jobs ended that were waited for.

@@ -53,7 +53,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
         }
         Err(verdict) => Executed::refused(&attempt, verdict),
     };
-    let document = finish(executed, &job, staging, args.result_dir.as_deref(), format)?;
+    let document = finish(executed, &job, &staging, args.result_dir.as_deref(), format)?;
     output::print(format, &document, |document| {
         document.result.as_ref().map_or_else(String::new, |result| pretty(result.get()))
     })?;
@@ -123,7 +123,7 @@ async fn inputs(
 fn finish(
     mut executed: Executed,
     job: &Job,
-    staging: Staging,
+    staging: &Staging,
     result_dir: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<ResultDocument> {

@@ -33,7 +33,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    pub(super) fn from_error(error: wasmtime::Error) -> Self {
+    pub(super) fn from_error(error: &wasmtime::Error) -> Self {
         if let Some(Exit(code)) = error.downcast_ref() {
             return Ending::Exited(*code);
         }
@@ -41,7 +41,7 @@ impl Ending {
             return Ending::Stopped(*reason);
         }
         if let Some(trap) = error.downcast_ref::<Trap>() {
-            return Ending::Trapped(*trap, describe(&error));
+            return Ending::Trapped(*trap, describe(error));
         }
         let message = format!("{:#}", error.root_cause());
         if message.contains("hostcall fuel") {

@@ -86,7 +86,7 @@ async fn write_progress(
         if let Some(progress) = progress
             && let Err(error) = shared.queue.progress(&lease, progress).await
         {
-            shared.trouble("writing down progress", error);
+            shared.trouble("writing down progress", &error);
         }
         tokio::time::sleep(PROGRESS).await;
     }
@@ -160,7 +160,7 @@ async fn settle(shared: &Shared, lease: &Lease, settlement: &Settlement) -> bool
             Err(QueueError::Stale { .. }) => return false,
             Err(error) => {
                 // The lease is kept alive meanwhile, so nobody else runs the job for nothing.
-                shared.trouble("settling a job", error);
+                shared.trouble("settling a job", &error);
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -63,7 +63,7 @@ impl Heart {
                         last = sent;
                         shared.leases.stop(&lost, StopReason::Lost);
                     }
-                    Err(error) => shared.trouble("sending a heartbeat", error),
+                    Err(error) => shared.trouble("sending a heartbeat", &error),
                 }
                 if last.elapsed() > lease {
                     shared.leases.stop_all(StopReason::Lost);

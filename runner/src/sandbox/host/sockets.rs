@@ -33,6 +33,7 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmti
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the linker calls it so")]
 fn answer(
     mut store: StoreContextMut<'_, Host>,
     function: ComponentFunc,
