@@ -14,11 +14,10 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use textplots::{Chart, Plot, Shape};
 
-/// Columns of the chart, in dots of which a character has two.
-const CHART_WIDTH: u32 = 180;
-const CHART_HEIGHT: u32 = 48;
+/// The chart in the terminal, in characters.
+const CHART_WIDTH: u32 = 96;
+const CHART_HEIGHT: u32 = 16;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -133,23 +132,17 @@ fn show_forecast(node: &Longboat, id: &str, data: &Path) -> anyhow::Result<()> {
     title("The forecast: the last three days of demand, and the next one");
     let result = result(node, id)?;
     let csv = std::fs::read_to_string(data)?;
-    let known: Vec<f32> = csv.lines().skip(1).filter_map(|row| row.split(',').nth(1)?.parse().ok()).collect();
+    let known: Vec<f64> = csv.lines().skip(1).filter_map(|row| row.split(',').nth(1)?.parse().ok()).collect();
     let recent = &known[known.len().saturating_sub(144)..];
-    let at = |place: usize| place as f32 / 48.0 - 3.0;
-    let history: Vec<(f32, f32)> = recent.iter().enumerate().map(|(place, gw)| (at(place), gw / 1000.0)).collect();
     let steps = result["forecast"].as_array().context("the result has a forecast")?;
-    let line = |field: &str| -> Vec<(f32, f32)> {
-        let values = steps.iter().filter_map(|step| step[field].as_f64());
-        values.enumerate().map(|(place, mw)| (at(recent.len() + place), mw as f32 / 1000.0)).collect()
-    };
-    let (lower, mean, upper) = (line("lower"), line("mean"), line("upper"));
-    println!("GW, against days from now; lines: what is known, then the mean and its 95 % interval\n");
-    Chart::new(CHART_WIDTH, CHART_HEIGHT, -3.0, 1.0)
-        .lineplot(&Shape::Lines(&history))
-        .lineplot(&Shape::Lines(&mean))
-        .lineplot(&Shape::Points(&lower))
-        .lineplot(&Shape::Points(&upper))
-        .display();
+    // Each line is the known days and one of the three ways on from there.
+    let lines = ["lower", "upper", "mean"].map(|field| {
+        let next = steps.iter().filter_map(|step| step[field].as_f64());
+        recent.iter().copied().chain(next).map(|mw| mw / 1000.0).collect::<Vec<_>>()
+    });
+    let config = rasciigraph::Config::default().with_height(CHART_HEIGHT).with_width(CHART_WIDTH);
+    let caption = "GW; the last day is the forecast, with its 95 % interval".to_owned();
+    println!("{}", rasciigraph::plot_many(lines.to_vec(), config.with_caption(caption)));
     let backtest = &result["backtest"];
     println!(
         "method {}: better than {} by {:.0} % in {} backtests",
