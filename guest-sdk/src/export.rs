@@ -88,6 +88,20 @@ where
     }
 }
 
+/// Reads params, and names the one that does not fit.
+///
+/// # Errors
+/// A permanent failure: other params are another job.
+pub fn params<P: DeserializeOwned>(json: &str) -> Result<P, Failure> {
+    let refuse = |reason: String| Failure::permanent(format!("the params do not fit this algorithm: {reason}"));
+    // By way of a value, because the author of the params has never seen the text that a line and column count in.
+    let value: serde_json::Value = serde_json::from_str(json).map_err(|error| refuse(error.to_string()))?;
+    serde_path_to_error::deserialize(value).map_err(|error| match error.path().to_string().as_str() {
+        "." => refuse(error.inner().to_string()),
+        path => refuse(format!("{path}: {}", error.inner())),
+    })
+}
+
 /// Does nothing but ask the compiler whether `function` is an algorithm, so that native builds tell too.
 #[expect(clippy::needless_pass_by_value, reason = "it is called as `run` is, so that the same functions pass")]
 pub fn check<P, R>(function: impl Algorithm<P, R>) {
@@ -111,8 +125,7 @@ pub fn run<P: DeserializeOwned, R: Serialize>(
 
 #[cfg(target_family = "wasm")]
 fn read<P: DeserializeOwned>(job: wit::attempt::Job) -> Result<Job<P>, Failure> {
-    let params = serde_json::from_str(&job.params)
-        .map_err(|error| Failure::permanent(format!("the params do not fit this algorithm: {error}")))?;
+    let params = params(&job.params)?;
     let inputs = wit::inputs::all().into_iter().map(|input| (input.name(), input)).collect();
     let limits = crate::Limits {
         fuel: job.limits.fuel,
@@ -125,4 +138,32 @@ fn read<P: DeserializeOwned>(job: wit::attempt::Job) -> Result<Job<P>, Failure> 
         ttr_ms: job.limits.ttr_ms,
     };
     Ok(Job { id: job.id, attempt: job.attempt, params, seed: job.seed, limits, world: crate::job::World::Host(inputs) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Params {
+        #[serde(rename = "house")]
+        _house: House,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct House {
+        #[serde(rename = "panels")]
+        _panels: u32,
+    }
+
+    #[test]
+    fn params_that_do_not_fit_are_named() {
+        let said = |json: &str| params::<Params>(json).expect_err("this does not fit").to_string();
+        assert!(
+            said(r#"{"house": {"panels": "many"}}"#)
+                .ends_with(": house.panels: invalid type: string \"many\", expected u32")
+        );
+        assert!(said("{}").ends_with(": missing field `house`"));
+        assert!(said("[]").contains("the params do not fit this algorithm"));
+    }
 }

@@ -63,7 +63,7 @@ mod job;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
-#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::pedantic)]
+#[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
 pub mod bindings;
 #[doc(hidden)]
 pub mod export;

@@ -12,6 +12,7 @@ mod names;
 mod outcome;
 mod quantity;
 mod record;
+mod timestamp;
 mod verdict;
 
 pub use decide::{Decision, Standing, decide};

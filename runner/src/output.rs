@@ -14,7 +14,8 @@ pub fn print<T: Serialize>(format: Format, value: &T, human: impl FnOnce(&T) -> 
     let text = match format {
         Format::Human => human(value),
         Format::Json => serde_json::to_string_pretty(value)?,
-        Format::Yaml => yaml(&serde_json::to_string(value)?)?,
+        // YAML takes JSON as it is, so what it cannot spell its own way, such as 1e400, is left as JSON.
+        Format::Yaml => yaml(&serde_json::to_string(value)?).or_else(|_| serde_json::to_string_pretty(value))?,
     };
     if text.is_empty() { Ok(()) } else { line(text.trim_end()) }
 }

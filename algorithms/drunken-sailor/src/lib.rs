@@ -59,6 +59,7 @@ pub fn choose(params: &Params, attempt: u32, seed: u64) -> Mode {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "an algorithm owns its job")]
 fn sail(job: Job<Params>) -> Result<Report, Failure> {
     let mode = choose(&job.params, job.attempt, job.seed);
     match mode {

@@ -134,7 +134,6 @@ fn most_frequent(mut differences: Vec<i64>) -> Option<i64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -105,7 +105,6 @@ mod tests {
     use crate::network::Network;
 
     #[test]
-    #[allow(clippy::unwrap_used)]
     fn each_column_is_the_difference_quotient_of_the_injections() {
         let case = case::parse(include_bytes!("../data/case14.json")).unwrap();
         let network = Network::new(&case).unwrap();

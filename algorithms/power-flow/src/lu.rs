@@ -53,7 +53,6 @@ fn pivoting() -> Spec<PartialPivLuParams, f64> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use faer::sparse::Triplet;

@@ -71,7 +71,7 @@ impl LimitArgs {
 }
 
 /// The options that describe a job, and so make no sense beside a file of them.
-const ONE_JOB: [&str; 26] = [
+const ONE_JOB: [&str; 25] = [
     "inputs",
     "params",
     "param",
@@ -85,7 +85,6 @@ const ONE_JOB: [&str; 26] = [
     "log_size",
     "input_size",
     "id",
-    "result_url",
     "tube",
     "priority",
     "delay",
@@ -115,9 +114,6 @@ pub struct SubmitArgs {
     /// An id of your own, so that submitting twice changes nothing
     #[arg(long, value_name = "UUID")]
     pub id: Option<JobId>,
-    /// Where the result document is also sent
-    #[arg(long, value_name = "URL")]
-    pub result_url: Option<url::Url>,
     /// The queue's name [default: default]
     #[arg(long, value_name = "TUBE")]
     pub tube: Option<Tube>,

@@ -204,7 +204,9 @@ pub async fn result(node: &Node, id: JobId, files: Option<&Path>, format: Format
     })?;
     let mut json = String::new();
     file.read_to_string(&mut json).context("reading the result document failed")?;
-    let document: ResultDocument = serde_json::from_str(&json).context("the result document is damaged")?;
+    let document: ResultDocument = serde_json::from_str(&json).with_context(|| {
+        format!("the result document in {} is damaged; run the job again under a new id", published.path().display())
+    })?;
     if let Some(target) = files {
         if target.exists() {
             return Err(Usage(format!("--files: {} exists already", target.display())).into());

@@ -50,7 +50,6 @@ fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     document.id = args.id;
     document.params = source::params(args.job.params.as_deref(), &args.job.param)?;
     document.input = input(&args.job.inputs)?;
-    document.result_url = args.result_url;
     document.tube = args.tube.unwrap_or(document.tube);
     document.priority = args.priority.unwrap_or(document.priority);
     document.delay = args.delay;

@@ -18,6 +18,7 @@ pub struct ResultDocument {
     /// The job's state after it.
     pub state: State,
     /// When the attempt ended.
+    #[serde(serialize_with = "super::timestamp::millis")]
     pub timestamp: Timestamp,
     /// How it ended.
     pub verdict: Verdict,

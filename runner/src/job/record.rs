@@ -79,14 +79,16 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// When the job was submitted.
+    #[serde(serialize_with = "super::timestamp::millis")]
     pub submitted_at: Timestamp,
     /// When it is, or was last, due.
+    #[serde(serialize_with = "super::timestamp::millis")]
     pub ready_at: Timestamp,
     /// When its last attempt started.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "super::timestamp::some_millis", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When the job ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "super::timestamp::some_millis", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// The attempt whose result is served, once the job is done or dead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,9 +128,10 @@ pub struct AttemptRecord {
     /// The name of the worker that ran it.
     pub worker: String,
     /// When it started.
+    #[serde(serialize_with = "super::timestamp::millis")]
     pub started_at: Timestamp,
     /// When it ended; absent while it runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "super::timestamp::some_millis", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]

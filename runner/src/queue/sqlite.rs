@@ -7,14 +7,11 @@
 mod claim;
 mod fault;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod fixture;
 mod lane;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod model;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod processes;
 mod reader;
 mod records;

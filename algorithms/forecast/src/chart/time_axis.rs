@@ -83,7 +83,6 @@ fn monthly(start: i64, end: i64) -> Vec<(i64, String)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::grid::parse;

@@ -70,7 +70,6 @@ fn suggested(step: Step) -> Vec<usize> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

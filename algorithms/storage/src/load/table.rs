@@ -50,7 +50,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<f64>, TableError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

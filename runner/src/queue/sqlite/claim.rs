@@ -138,7 +138,6 @@ fn take(connection: &Connection, worker: &WorkerId, seq: i64, document: Document
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::job::{Decision, Span};

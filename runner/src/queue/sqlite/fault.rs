@@ -85,7 +85,6 @@ fn advice(code: ErrorCode) -> &'static str {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

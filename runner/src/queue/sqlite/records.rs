@@ -177,7 +177,6 @@ pub(super) fn next_due(connection: &Connection, after: i64) -> Result<Option<i64
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::queue::Queue;

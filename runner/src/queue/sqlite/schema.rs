@@ -195,7 +195,6 @@ fn migrate(connection: &mut Connection) -> Result<(), Fault> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -131,7 +131,6 @@ fn finite(usage: Usage) -> Usage {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::job::Document;

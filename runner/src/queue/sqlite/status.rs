@@ -58,7 +58,6 @@ pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::job::{Decision, Document, Span};

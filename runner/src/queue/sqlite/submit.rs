@@ -96,7 +96,6 @@ fn claim_key(connection: &Connection, unique: &Unique, now: Timestamp) -> Result
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::job::{Decision, Span, Verdict};

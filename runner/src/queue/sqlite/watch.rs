@@ -132,7 +132,6 @@ fn watch(connection: &Connection, mut version: i64, shared: &Shared, changes: &C
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::job::{Document, Span};
     use crate::queue::sqlite::SqliteQueue;

@@ -134,7 +134,6 @@ fn end_all(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::job::{Document, State};

@@ -126,7 +126,6 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::queue::sqlite::schema;

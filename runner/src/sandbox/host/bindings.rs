@@ -1,5 +1,5 @@
 //! What `bindgen!` makes of the `host` world.
-#![allow(missing_docs, unreachable_pub, clippy::pedantic)]
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -21,7 +21,6 @@ pub(super) fn predict(history: &[f64], seasons: &[usize], horizon: usize) -> Res
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
