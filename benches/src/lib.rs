@@ -1,1 +1,8 @@
-//! benches
+//! What the benches share: contenders, which criterion measures alone and a contest measures in turn; guests to
+//! measure; and tables for people.
+
+pub mod contest;
+pub mod guest;
+pub mod network;
+pub mod noop;
+pub mod table;

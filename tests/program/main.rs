@@ -1,1 +1,19 @@
-//! The real program, through its command line.
+//! The real program, through its command line: real processes, real files, real HTTP.
+//!
+//! Nothing here waits for a fixed time: what is waited for is a line, an exit or a record.
+
+mod algorithms;
+mod commands;
+mod determinism;
+mod guests;
+mod http;
+mod inputs;
+mod limits;
+mod queue;
+mod run;
+mod sdk;
+mod submission;
+mod support;
+mod takeover;
+mod tidy;
+mod worker;

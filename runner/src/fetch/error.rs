@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(
             busy.verdict("meter"),
             Verdict::InputUnavailable {
-                message: "input meter: busy".to_owned(),
+                message: "the input `meter`: busy".to_owned(),
                 permanent: false,
                 retry_after_ms: Some(2000)
             }

@@ -1,0 +1,215 @@
+//! Inputs over real HTTP, fetched on a job's behalf.
+
+use crate::guests;
+use crate::support::{argument, file, run, sailor, show, submit, verdicts, work};
+use anyhow::Context;
+use longboat_tests::data_server::DataServer;
+use longboat_tests::program::Longboat;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use tokio::runtime::Runtime;
+
+/// A node whose `plain` counts what it reads, and a server of these files.
+fn node_and_server(files: &[(&str, &[u8])]) -> anyhow::Result<(Longboat, Runtime, DataServer)> {
+    let node = Longboat::new()?;
+    node.ok(["algorithm", "add", "plain", argument(&guests::rust("plain")?)?])?;
+    let paths = files.iter().map(|(name, bytes)| file(&node, name, bytes)).collect::<anyhow::Result<Vec<PathBuf>>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let server = runtime.block_on(DataServer::start(paths))?;
+    Ok((node, runtime, server))
+}
+
+/// A server that gives each connection the next of these answers, and the last one for ever.
+fn answers(answers: Vec<String>) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for (place, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            // A client that goes away early is the client's affair.
+            let _ = reply(stream, &answers[place.min(answers.len() - 1)]);
+        }
+    });
+    Ok(address)
+}
+
+fn reply(mut stream: TcpStream, answer: &str) -> std::io::Result<()> {
+    // Who answers before the question was read may be hung up on.
+    let _ = stream.read(&mut [0; 4096])?;
+    stream.write_all(answer.as_bytes())
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len())
+}
+
+/// The only verdict of a job with this input, and the job's record.
+fn sole_verdict(node: &Longboat, url: &str, options: &[&str]) -> anyhow::Result<Value> {
+    let id = submit(node, ["plain", "--input", url, "--max-attempts=1"].iter().chain(options))?;
+    work(node, &[])?;
+    let record = show(node, &id)?;
+    assert_eq!(record["history"].as_array().map(Vec::len), Some(1), "{record}");
+    Ok(record["verdict"].clone())
+}
+
+fn is_unavailable(verdict: &Value, permanent: bool, part: &str) {
+    assert_eq!(verdict["kind"], "input-unavailable", "{verdict}");
+    assert_eq!(verdict["permanent"] == true, permanent, "{verdict}");
+    assert!(verdict["message"].as_str().is_some_and(|message| message.contains(part)), "{part:?} is not in {verdict}");
+}
+
+#[test]
+fn an_input_from_an_address_that_nobody_allowed_is_refused_for_good() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("data.csv", b"a\n")])?;
+    let verdict = sole_verdict(&node, &server.url("data.csv"), &[])?;
+    is_unavailable(&verdict, true, "loopback");
+    let message = verdict["message"].as_str().context("a message")?;
+    assert!(message.contains(&server.address().to_string()), "it says how to allow it: {message}");
+    for url in ["http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "http://[::1]/", "http://0.0.0.0/"] {
+        is_unavailable(&sole_verdict(&node, url, &[])?, true, "refused");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_allowed_input_arrives_whole_whether_it_fits_into_memory_or_not() -> anyhow::Result<()> {
+    let large: Vec<u8> = (0..20_000_000_u32).map(|place| (place % 251) as u8).collect();
+    let (node, _runtime, server) = node_and_server(&[("small.csv", b"a\nb\n"), ("large.csv", &large)])?;
+    node.allow_input(server.address())?;
+    for (name, size) in [("small.csv", 4), ("large.csv", large.len())] {
+        let id = submit(&node, ["plain", "--input", &server.url(name), "--seed=7"])?;
+        work(&node, &[])?;
+        let document = node.json(["result", &id])?;
+        assert_eq!(document["result"]["bytes"], size, "{name}");
+        assert_eq!(document["usage"]["input_bytes"], size);
+        let digest = document["provenance"]["inputs"]["input"].as_str().context("a digest")?;
+        let copied = document["files"][0]["sha256"].as_str().context("a digest")?;
+        assert_eq!(digest, format!("sha256:{copied}"), "what was read is what was fetched");
+    }
+    assert_eq!(std::fs::read_dir(node.data_dir().join("spool"))?.count(), 0, "large inputs leave nothing behind");
+    let (document, _) = run(&node, ["plain", "--input", &server.url("large.csv")])?;
+    assert_eq!(document["result"]["bytes"], large.len(), "and so it is without a queue");
+    Ok(())
+}
+
+#[test]
+fn several_inputs_share_the_limit_and_the_one_that_passes_it_is_refused_for_good() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("a.csv", &[b'x'; 600]), ("b.csv", &[b'x'; 600])])?;
+    node.allow_input(server.address())?;
+    let (a, b) = (format!("a={}", server.url("a.csv")), format!("b={}", server.url("b.csv")));
+    for (limit, done) in [("1200", true), ("1199", false)] {
+        let limit = format!("--input-size={limit}");
+        let id = submit(&node, ["plain", "--input", &a, "--input", &b, "--max-attempts=3", &limit])?;
+        work(&node, &[])?;
+        let record = show(&node, &id)?;
+        match done {
+            true => assert_eq!(verdicts(&record), ["done"]),
+            false => is_unavailable(&record["verdict"], true, "b"),
+        }
+        assert_eq!(record["attempts"], 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_body_without_an_end_is_cut_off_at_the_limit() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    node.allow_input(address)?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+            while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        }
+    });
+    let verdict = sole_verdict(&node, &format!("http://{address}/"), &["--input-size=3MiB"])?;
+    is_unavailable(&verdict, true, "input_size");
+    Ok(())
+}
+
+#[test]
+fn what_a_server_answers_decides_whether_it_is_asked_again() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[])?;
+    node.allow_input(server.address())?;
+    is_unavailable(&sole_verdict(&node, &server.url("gone.csv"), &[])?, true, "404");
+    for (status, permanent) in [
+        ("403 Forbidden", true),
+        ("204 No Content", true),
+        ("500 Internal Server Error", false),
+        ("429 Too Many Requests", false),
+        ("408 Request Timeout", false),
+    ] {
+        let address = answers(vec![answer(status, "retry-after: 7\r\n", "")])?;
+        node.allow_input(address)?;
+        let verdict = sole_verdict(&node, &format!("http://{address}/"), &[])?;
+        is_unavailable(&verdict, permanent, &status[..3]);
+        assert_eq!(verdict["retry_after_ms"], if permanent { Value::Null } else { json!(7000) }, "{status}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_recovers_is_asked_again_and_the_job_is_done() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let address = answers(vec![answer("503 Service Unavailable", "", ""), answer("200 OK", "", "a\nb\n")])?;
+    node.allow_input(address)?;
+    let id = submit(&node, ["plain", "--input", &format!("http://{address}/data")])?;
+    work(&node, &[])?;
+    let record = show(&node, &id)?;
+    assert_eq!(verdicts(&record), ["input-unavailable", "done"]);
+    Ok(())
+}
+
+#[test]
+fn nobody_listening_is_a_passing_trouble() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+    node.allow_input(address)?;
+    is_unavailable(&sole_verdict(&node, &format!("http://{address}/"), &[])?, false, "refused");
+    Ok(())
+}
+
+#[test]
+fn a_redirect_leads_nowhere_that_is_not_allowed() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("secret.csv", b"s\n")])?;
+    let location = format!("location: {}\r\n", server.url("secret.csv"));
+    let address = answers(vec![answer("302 Found", &location, "")])?;
+    node.allow_input(address)?;
+    is_unavailable(&sole_verdict(&node, &format!("http://{address}/"), &[])?, true, "loopback");
+    let both = format!("[input]\nallow = [\"{address}\", \"{}\"]\n", server.address());
+    file(&node, "config.toml", both)?;
+    assert_eq!(sole_verdict(&node, &format!("http://{address}/"), &[])?["kind"], "done");
+    let round = answers(vec![answer("302 Found", "location: /\r\n", "")])?;
+    node.allow_input(round)?;
+    is_unavailable(&sole_verdict(&node, &format!("http://{round}/"), &[])?, true, "redirect");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_never_answers_costs_the_job_its_time_and_nobody_else_any() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let silent = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = silent.local_addr()?;
+    node.allow_input(address)?;
+    let verdict = sole_verdict(&node, &format!("http://{address}/"), &["--ttr=300ms"])?;
+    assert_eq!((&verdict["kind"], &verdict["allowed"]), (&json!("deadline"), &json!(300)));
+    Ok(())
+}
+
+#[test]
+fn what_a_url_knows_in_secret_is_not_told() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let url = "http://user:hunter2@127.0.0.1:1/data?token=sesame";
+    let id = submit(&node, ["drunken-sailor", "--input", url, "--max-attempts=1"])?;
+    let said = work(&node, &[])?;
+    let human = node.ok(["show", &id])?;
+    let message = show(&node, &id)?["verdict"]["message"].to_string();
+    for text in [said, human, message] {
+        assert!(!text.contains("hunter2") && !text.contains("sesame"), "{text}");
+        assert!(text.contains("127.0.0.1"), "{text}");
+    }
+    Ok(())
+}

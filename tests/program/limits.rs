@@ -1,0 +1,145 @@
+//! Limits that are met, and what a guest makes of them.
+
+use crate::guests;
+use crate::support::{argument, run, show, submit, text, verdicts, work};
+use anyhow::Context;
+use longboat_tests::program::Longboat;
+use serde_json::{Value, json};
+
+fn greedy(node: &Longboat, want: &str, limits: &[&str]) -> anyhow::Result<Value> {
+    let module = guests::rust("greedy")?;
+    let want_it = format!("--param=want={want}");
+    let (document, code) = run(node, [argument(&module)?, &want_it].iter().chain(limits))?;
+    let done = document["verdict"]["kind"] == "done";
+    assert_eq!(code, Some(if done { 0 } else { 1 }), "{want}: {document}");
+    assert_eq!(document["state"], if done { "done" } else { "dead" }, "{want}");
+    assert_eq!(document["result"].is_null(), !done, "{want}: a result only of what is done");
+    Ok(document)
+}
+
+#[test]
+fn every_limit_that_is_met_is_named_with_what_was_allowed_and_what_was_wanted() -> anyhow::Result<()> {
+    const MIB: u64 = 1 << 20;
+    let node = Longboat::new()?;
+    for (want, limits, kind, limit, allowed) in [
+        ("fuel", &["--fuel=1e7"][..], "out-of-fuel", "fuel", 10_000_000),
+        ("memory", &[], "out-of-memory", "memory", 256 * MIB),
+        ("memory", &["--memory=64MiB"], "out-of-memory", "memory", 64 * MIB),
+        ("nothing", &["--memory=64KiB"], "out-of-memory", "memory", 64 * 1024),
+        ("document", &[], "result-quota", "document_size", 8 * MIB),
+        ("document", &["--document-size=1KiB"], "result-quota", "document_size", 1024),
+        ("size", &["--result-size=1MiB"], "result-quota", "result_size", MIB),
+        ("files", &["--result-files=10"], "result-quota", "result_files", 10),
+        ("files", &["--result-size=40KiB"], "result-quota", "result_size", 40 * 1024),
+        ("time", &["--timeout=200ms"], "deadline", "ttr", 200),
+        ("fuel", &["--fuel=1e12", "--timeout=200ms"], "deadline", "ttr", 200),
+    ] {
+        let document = greedy(&node, want, limits)?;
+        let verdict = &document["verdict"];
+        assert_eq!(
+            (&verdict["kind"], &verdict["limit"]),
+            (&json!(kind), &json!(limit)),
+            "{want} {limits:?}: {verdict}"
+        );
+        assert_eq!(verdict["allowed"], allowed, "{want} {limits:?}: {verdict}");
+        assert!(
+            verdict["observed"].as_u64().is_some_and(|observed| observed >= allowed),
+            "{want} {limits:?}: {verdict}"
+        );
+        let message = verdict["message"].as_str().context("a limit has a message")?;
+        assert!(message.contains(&format!("`{limit}`")), "{message}");
+        assert_eq!(document["files"], json!([]), "nothing of a failed attempt is published");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_copes_with_a_refusal_is_done() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    assert_eq!(greedy(&node, "memory-and-cope", &[])?["result"], json!({"refused": true}));
+    let document = greedy(&node, "files-and-cope", &["--result-files=10"])?;
+    assert_eq!(document["result"]["made"], 10);
+    assert_eq!(document["files"].as_array().map(Vec::len), Some(10));
+    greedy(&node, "many-handles", &[])?;
+    Ok(())
+}
+
+#[test]
+fn a_limit_that_is_just_enough_is_enough() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let usage = greedy(&node, "nothing", &["--seed=1"])?["usage"].clone();
+    let figure = |name: &str| usage[name].as_u64().context("a number");
+    let (fuel, memory) = (figure("fuel")?, figure("peak_memory")?);
+    assert_eq!(greedy(&node, "nothing", &["--seed=1", &format!("--memory={memory}")])?["state"], "done");
+    assert_eq!(greedy(&node, "nothing", &["--seed=1", &format!("--memory={}", memory - 1)])?["state"], "dead");
+    assert_eq!(greedy(&node, "nothing", &["--seed=1", &format!("--fuel={}", fuel + 1)])?["state"], "done");
+    assert_eq!(
+        greedy(&node, "nothing", &["--seed=1", &format!("--fuel={}", fuel / 2)])?["verdict"]["kind"],
+        "out-of-fuel"
+    );
+    Ok(())
+}
+
+#[test]
+fn how_a_command_ends_decides_its_verdict() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    for (want, kind, part) in [
+        ("panic", "trapped", "unreachable"),
+        ("deep", "trapped", ""),
+        ("exit-7", "failed", "code 7"),
+        ("exit-65", "failed", "code 65"),
+        ("silence", "bad-result", "nothing"),
+        ("prose", "bad-result", "not JSON"),
+        ("two-values", "bad-result", "not JSON"),
+        ("latin1", "bad-result", "UTF-8"),
+    ] {
+        let verdict = greedy(&node, want, &[])?["verdict"].clone();
+        assert_eq!(verdict["kind"], kind, "{want}: {verdict}");
+        assert!(verdict["message"].as_str().is_some_and(|message| message.contains(part)), "{want}: {verdict}");
+        let code = want.strip_prefix("exit-").map(str::parse::<u32>).transpose()?;
+        assert_eq!(verdict["exit_code"], json!(code), "{want}: {verdict}");
+        assert_eq!(verdict["permanent"] == true, want == "exit-65", "{want}: {verdict}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_long_log_loses_its_middle_and_ends_nothing() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let module = guests::rust("greedy")?;
+    let output = node.run(["run", argument(&module)?, "--param=want=log", "--log-size=4KiB"])?;
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(log.len() < 6000 && log.contains("the end") && log.contains("bytes dropped"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn params_that_are_too_large_for_a_command_are_refused_and_the_largest_arrive() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let module = guests::rust("plain")?;
+    // {"a":"…"} are eight characters more than the text.
+    for (length, kind) in [(24 * 1024 - 8, "done"), (24 * 1024 - 7, "failed")] {
+        let params = format!("--param=a={}", "x".repeat(length));
+        let (document, _) = run(&node, [argument(&module)?, &params])?;
+        assert_eq!(document["verdict"]["kind"], kind, "{length}: {}", document["verdict"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_that_depends_only_on_what_is_pinned_is_never_repeated() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    node.ok(["algorithm", "add", "greedy", argument(&guests::rust("greedy")?)?])?;
+    let pinned = submit(&node, ["greedy", "--param=want=panic", "--seed=7", "--max-attempts=2"])?;
+    let free = submit(&node, ["greedy", "--param=want=panic", "--max-attempts=2"])?;
+    let permanent = submit(&node, ["greedy", "--param=want=exit-65", "--max-attempts=2"])?;
+    work(&node, &[])?;
+    let (pinned, free, permanent) = (show(&node, &pinned)?, show(&node, &free)?, show(&node, &permanent)?);
+    assert_eq!((verdicts(&pinned), verdicts(&free)), (vec!["trapped"], vec!["trapped", "trapped"]));
+    assert_eq!(verdicts(&permanent), ["failed"]);
+    for record in [pinned, free, permanent] {
+        assert_eq!(record["state"], "dead");
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! What compilers and linters do not check.
+
+use crate::guests;
+use anyhow::{Context, ensure};
+use longboat_tests::{build, workspace};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A module that is larger asks to be looked at again.
+const LARGE: usize = 300;
+/// A module that is larger has to be split.
+const TOO_LARGE: usize = 500;
+/// The modules that were looked at, and left as they are; the list must not grow without a reason.
+const LOOKED_AT: [&str; 5] = [
+    "runner/src/job/document.rs",
+    "runner/src/queue/sqlite/model.rs",
+    "runner/src/sandbox.rs",
+    "runner/src/sandbox/host/filesystem.rs",
+    "runner/src/sandbox/tree.rs",
+];
+
+/// The library's modules by floor; those of floor 1 do not know each other.
+const FLOORS: [&[&str]; 4] = [
+    &["job", "body", "policy", "config"],
+    &["queue", "sandbox", "fetch", "results", "registry"],
+    &["execute"],
+    &["worker", "server"],
+];
+
+/// Crates that only these files may name, tests apart.
+const FENCED: [(&str, &[&str]); 4] = [
+    ("wasmtime", &["runner/src/sandbox"]),
+    ("rusqlite", &["runner/src/queue/sqlite"]),
+    ("reqwest", &["runner/src/fetch"]),
+    ("axum", &["runner/src/server"]),
+];
+
+struct Source {
+    /// From the top of the checkout, with slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        let parts: Vec<_> = self.path.split('/').collect();
+        parts.contains(&"tests") || self.path.ends_with("/tests.rs")
+    }
+}
+
+fn files_below(directory: &Path, wanted: &dyn Fn(&Path) -> bool) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut files, mut waiting) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).context("file names here are text")?;
+            if path.is_dir() && !name.starts_with('.') && !matches!(name, "target" | "seeds") {
+                waiting.push(path);
+            } else if path.is_file() && wanted(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn texts(wanted: &dyn Fn(&Path) -> bool) -> anyhow::Result<Vec<Source>> {
+    let top = workspace().canonicalize()?;
+    let read = |path: PathBuf| {
+        let short = path.strip_prefix(&top)?.to_str().context("paths here are text")?.replace('\\', "/");
+        Ok(Source { path: short, text: std::fs::read_to_string(&path)? })
+    };
+    let found = files_below(&top, wanted)?.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(found.len() > 1, "the checkout was not found");
+    Ok(found)
+}
+
+fn rust_sources() -> anyhow::Result<Vec<Source>> {
+    texts(&|path| path.extension().is_some_and(|extension| extension == "rs"))
+}
+
+/// The code without its comments, so that prose may name what it likes.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(at, line)| (at + 1, line))
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+/// The library's modules that a text names: `crate::a::…`, and each of `crate::{a::…, b}`, over several lines too.
+fn modules_named(text: &str) -> Vec<&str> {
+    let named = |item: &'_ str| item.len() - item.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+    let mut modules = Vec::new();
+    for rest in text.split("crate::").skip(1) {
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split(';').next().unwrap_or_default().split(',').map(str::trim).collect(),
+            None => vec![rest],
+        };
+        modules.extend(list.into_iter().map(|item| &item[..named(item)]));
+    }
+    modules
+}
+
+#[test]
+fn modules_are_found_however_they_are_imported() {
+    assert_eq!(modules_named("use crate::job::{Job, Span};\nlet x = crate::body::Body::new();"), ["job", "body"]);
+    assert_eq!(modules_named("use crate::{\n    fetch,\n    queue::Lease,\n};"), ["fetch", "queue", ""]);
+}
+
+#[test]
+fn imports_point_downwards_only() -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for source in rust_sources()? {
+        let Some(inner) = source.path.strip_prefix("runner/src/") else { continue };
+        let module = inner.split(['/', '.']).next().unwrap_or_default();
+        let Some(floor) = floor_of(module) else { continue };
+        seen.insert(module.to_owned());
+        let code: Vec<_> = code(&source.text).map(|(_, line)| line).collect();
+        for other in modules_named(&code.join("\n")).into_iter().filter(|other| *other != module) {
+            // Floor 0 is plain data, whose modules may use each other.
+            if floor_of(other).is_some_and(|below| below > floor || (below == floor && floor > 0)) {
+                wrong.push(format!("{}: {module} must not know {other}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let all: BTreeSet<_> = FLOORS.iter().flat_map(|floor| floor.iter().map(|&name| name.to_owned())).collect();
+    assert_eq!(seen, all, "every module of the table exists");
+    let root = std::fs::read_to_string(workspace().join("runner/src/lib.rs"))?;
+    let declared = root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    assert_eq!(declared.map(str::to_owned).collect::<BTreeSet<_>>(), all, "every module of the library has a floor");
+    Ok(())
+}
+
+#[test]
+fn a_crate_behind_a_fence_is_named_behind_it_only() -> anyhow::Result<()> {
+    for (name, places) in FENCED {
+        let uses = [format!("{name}::"), format!("use {name};")];
+        for source in rust_sources()?.iter().filter(|source| !source.is_test()) {
+            let inside = places.iter().any(|place| {
+                source.path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '.']) || rest.is_empty())
+            });
+            for (number, line) in code(&source.text).filter(|_| !inside) {
+                let named = uses.iter().any(|wanted| {
+                    line.match_indices(wanted)
+                        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+                });
+                assert!(!named, "{}:{number} names {name}, which is for {places:?}: {line}", source.path);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn modules_are_small() -> anyhow::Result<()> {
+    let sources = rust_sources()?;
+    let lines: BTreeMap<_, _> = (sources.iter().filter(|source| !source.is_test()))
+        .map(|source| (source.path.as_str(), source.text.lines().count()))
+        .collect();
+    let over = |most: usize| lines.iter().filter(move |(_, lines)| **lines > most).map(|(path, _)| *path);
+    assert_eq!(over(TOO_LARGE).collect::<Vec<_>>(), [""; 0], "more than {TOO_LARGE} lines: split them");
+    let known: BTreeSet<_> = LOOKED_AT.into();
+    let large: BTreeSet<_> = over(LARGE).collect();
+    assert_eq!(large, known, "the modules of more than {LARGE} lines are those that are listed");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_to_do_and_no_machine_is_named() -> anyhow::Result<()> {
+    let extensions = ["rs", "toml", "md", "wit", "yml", "yaml", "sh", "c", "json", "html", "js", "css"];
+    let is_text = |path: &Path| {
+        path.extension().and_then(|extension| extension.to_str()).is_some_and(|found| extensions.contains(&found))
+    };
+    // In two parts, so that this file does not find itself.
+    let marks = [("to", "do!("), ("TO", "DO"), ("FIX", "ME"), ("dbg", "!("), ("unimplemented", "!(")];
+    let places = [("/wo", "rk/"), ("/ho", "me/"), ("/ro", "ot/"), ("/tm", "p/"), ("/Us", "ers/")];
+    // A home that stands for anybody's may stand in a text.
+    let innocent = ["/home/you", "/home/longboat"];
+    for source in texts(&is_text)? {
+        for (number, line) in source.text.lines().enumerate() {
+            let place = format!("{}:{}: {line}", source.path, number + 1);
+            for (one, two) in marks {
+                assert!(!line.contains(&format!("{one}{two}")), "{place}");
+            }
+            let guest = source.path.starts_with("tests/guests/");
+            for (one, two) in places.iter().filter(|_| !guest && !innocent.iter().any(|home| line.contains(home))) {
+                assert!(!line.contains(&format!("{one}{two}")), "{place}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_algorithm_has_a_readme_and_is_built_by_the_tests() -> anyhow::Result<()> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(workspace().join("algorithms"))? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("{name:?} is no name"))?;
+        let readme = std::fs::read_to_string(entry.path().join("README.md")).with_context(|| name.clone())?;
+        ensure!(readme.starts_with(&format!("# {name}\n")), "{name}: the README begins with the name");
+        for part in ["longboat ", "Input", "Result", "param", "default"] {
+            ensure!(readme.contains(part), "{name}: the README says nothing of {part:?}");
+        }
+        names.insert(name);
+    }
+    assert_eq!(names, build::ALGORITHMS.map(str::to_owned).into());
+    Ok(())
+}
+
+#[test]
+fn every_guest_is_in_the_list_and_in_a_test() -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(workspace().join("tests/guests"))?;
+    let found = entries.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    assert_eq!(found.collect::<anyhow::Result<BTreeSet<_>>>()?, guests::ALL.map(str::to_owned).into());
+    let tests = texts(&|path| path.parent().is_some_and(|parent| parent.ends_with("tests/program")))?;
+    for guest in guests::ALL {
+        let (name, language) = guest.split_once('.').context("a guest has an extension")?;
+        let call = format!("guests::{}(\"{name}\")", if language == "rs" { "rust" } else { language });
+        ensure!(tests.iter().any(|source| source.text.contains(&call)), "no test runs {guest}");
+    }
+    Ok(())
+}
