@@ -44,7 +44,7 @@ macro_rules! algorithm {
                     job: $crate::bindings::longboat::algorithm::attempt::Job,
                 ) -> ::std::result::Result<::std::string::String, $crate::bindings::longboat::algorithm::attempt::Error>
                 {
-                    $crate::export::run($function, job)
+                    $crate::export::run($function as fn(_) -> _, job)
                 }
             }
 
@@ -52,7 +52,7 @@ macro_rules! algorithm {
         };
 
         #[cfg(not(target_family = "wasm"))]
-        const _: fn() = || $crate::export::check($function);
+        const _: fn() = || $crate::export::check($function as fn(_) -> _);
     };
     () => {
         ::std::compile_error!("name the function that is the algorithm: `longboat_sdk::algorithm!(my_function);`");
@@ -77,12 +77,9 @@ pub trait Algorithm<P, R> {
     fn call(self, job: Job<P>) -> Result<R, Failure>;
 }
 
-impl<F, P, R> Algorithm<P, R> for F
-where
-    F: FnOnce(Job<P>) -> Result<R, Failure>,
-    P: DeserializeOwned,
-    R: Serialize,
-{
+// For function pointers and not for whatever can be called, because the compiler then explains a function of another
+// shape in the words above.
+impl<P: DeserializeOwned, R: Serialize> Algorithm<P, R> for fn(Job<P>) -> Result<R, Failure> {
     fn call(self, job: Job<P>) -> Result<R, Failure> {
         self(job)
     }

@@ -89,7 +89,7 @@ impl Executor {
     ///
     /// `scratch` is an empty directory for the contents of the guest's files.
     pub async fn execute(&self, attempt: Attempt, scratch: Arc<Dir>) -> Executed {
-        let mut executed = Executed::begin(&attempt);
+        let mut executed = self.begin(&attempt);
         let stop = Arc::clone(&attempt.stop);
         let prepare = async {
             let program = self.program(&attempt.job, &mut executed.provenance).await?;
@@ -101,7 +101,10 @@ impl Executor {
             reason = stop.wait() => Err(reason.verdict(&attempt.limits)),
         };
         match prepared {
-            Ok((program, inputs)) => self.run(executed, program, attempt, inputs, scratch).await,
+            Ok((program, inputs)) => {
+                executed.provenance.shape = Some(program.shape());
+                self.run(executed, program, attempt, inputs, scratch).await
+            }
             Err(verdict) => executed.end(verdict, attempt.started),
         }
     }
@@ -114,8 +117,9 @@ impl Executor {
         inputs: BTreeMap<String, Body>,
         scratch: Arc<Dir>,
     ) -> Executed {
-        let mut executed = Executed::begin(&attempt);
+        let mut executed = self.begin(&attempt);
         executed.provenance.module = Some(program.digest());
+        executed.provenance.shape = Some(program.shape());
         executed.provenance.inputs = inputs.iter().map(|(name, body)| (name.clone(), body.digest())).collect();
         self.run(executed, program, attempt, inputs, scratch).await
     }
@@ -128,16 +132,32 @@ impl Executor {
         self.fetcher.fetch(url, at_most).await.map_err(|error| error.verdict(name))
     }
 
+    /// An attempt that ended before it began.
+    pub fn refused(&self, attempt: &Attempt, verdict: Verdict) -> Executed {
+        self.begin(attempt).end(verdict, attempt.started)
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Executed {
+        let provenance = Provenance {
+            module: None,
+            shape: None,
+            params: Digest::of(params(&attempt.job)),
+            inputs: BTreeMap::new(),
+            seed: attempt.job.seed(attempt.number),
+            clock: attempt.job.clock(),
+            limits: Some(attempt.limits),
+            engine: self.sandbox.engine(),
+        };
+        let verdict = Verdict::HostError { message: "the attempt was not finished".to_owned() };
+        Executed { verdict, result: None, log: Vec::new(), tree: None, usage: Usage::default(), provenance }
+    }
+
     async fn program(&self, job: &Job, provenance: &mut Provenance) -> Result<Arc<Program>, Verdict> {
-        let bad_module = |message: String| Verdict::BadModule { message };
-        let digest = self.registry.resolve(&job.document.algorithm).map_err(|error| match error {
-            RegistryError::UnknownName(_) | RegistryError::UnknownModule(_) => bad_module(error.to_string()),
-            error => Verdict::HostError { message: error.to_string() },
-        })?;
+        let digest = self.registry.resolve(&job.document.algorithm).map_err(|error| unloadable(&error))?;
         provenance.module = Some(digest);
         let registry = self.registry.clone();
-        let load = move || registry.load(digest).map_err(|error| BadModule(error.to_string()));
-        self.sandbox.program(digest, load).await.map_err(|error| bad_module(error.to_string()))
+        let load = move || registry.load(digest).map_err(|error| unloadable(&error));
+        self.sandbox.program(digest, load).await
     }
 
     async fn fetch(&self, attempt: &Attempt, provenance: &mut Provenance) -> Result<BTreeMap<String, Body>, Verdict> {
@@ -188,32 +208,30 @@ impl Executor {
     }
 }
 
+/// The verdict when a module cannot be had: the submitter's fault, or the disk's.
+fn unloadable(error: &RegistryError) -> Verdict {
+    let message = error.to_string();
+    match error {
+        RegistryError::UnknownName(_) | RegistryError::UnknownModule(_) | RegistryError::Altered { .. } => {
+            Verdict::BadModule { message }
+        }
+        RegistryError::Damaged { .. } | RegistryError::Disk { .. } => Verdict::HostError { message },
+    }
+}
+
+impl From<BadModule> for Verdict {
+    fn from(BadModule(message): BadModule) -> Self {
+        Verdict::BadModule { message }
+    }
+}
+
 fn params(job: &Job) -> String {
     serde_json::Value::Object(job.document.params.clone()).to_string()
 }
 
 impl Executed {
-    fn begin(attempt: &Attempt) -> Self {
-        let provenance = Provenance {
-            module: None,
-            params: Digest::of(params(&attempt.job)),
-            inputs: BTreeMap::new(),
-            seed: attempt.job.seed(attempt.number),
-            clock: attempt.job.clock(),
-            limits: Some(attempt.limits),
-            engine: Sandbox::engine_version().to_owned(),
-        };
-        let verdict = Verdict::HostError { message: "the attempt was not finished".to_owned() };
-        Self { verdict, result: None, log: Vec::new(), tree: None, usage: Usage::default(), provenance }
-    }
-
-    /// An attempt that ended before it began.
-    pub fn refused(attempt: &Attempt, verdict: Verdict) -> Self {
-        Self::begin(attempt).end(verdict, attempt.started)
-    }
-
     fn end(mut self, verdict: Verdict, started: Instant) -> Self {
-        self.verdict = verdict;
+        self.verdict = verdict.clipped();
         // Microseconds are as much as means anything.
         self.usage.wall_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         self

@@ -20,7 +20,7 @@ pub use digest::Digest;
 pub use document::{Document, DocumentError, Input, Job, MAX_DOCUMENT, MAX_PARAMS, Unique, UniqueFor};
 pub use limits::{AboveCeiling, LimitName, Limits, LimitsRequest};
 pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
-pub use outcome::{FileEntry, Provenance, ResultDocument, Usage};
+pub use outcome::{FileEntry, Provenance, ResultDocument, Shape, Usage};
 pub use quantity::{Span, When, parse_fuel, parse_size};
 pub use record::{AttemptRecord, Progress, Record, State};
 pub use verdict::{Class, Excess, Verdict};

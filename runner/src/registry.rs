@@ -3,11 +3,11 @@
 //! A module stays when its name moves on to another one, so that jobs that are pinned to its digest, and old
 //! results, can be run again.
 
-use crate::job::{AlgorithmName, AlgorithmRef, Digest};
+use crate::job::{AlgorithmName, AlgorithmRef, Digest, Shape};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The largest module that is read, in bytes.
@@ -53,16 +53,6 @@ pub enum RegistryError {
         /// Why.
         source: io::Error,
     },
-}
-
-/// What can be run: one of the two shapes of an algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shape {
-    /// The `algorithm` world.
-    Algorithm,
-    /// A plain WASI command.
-    Command,
 }
 
 /// A registered algorithm.
@@ -190,8 +180,14 @@ impl Registry {
     /// [`RegistryError::UnknownName`] or [`RegistryError::UnknownModule`].
     pub fn resolve(&self, algorithm: &AlgorithmRef) -> Result<Digest, RegistryError> {
         match algorithm.digest {
-            Some(digest) if self.module_path(digest).exists() => Ok(digest),
-            Some(digest) => Err(RegistryError::UnknownModule(digest)),
+            Some(digest) => {
+                let path = self.module_path(digest);
+                match path.try_exists() {
+                    Ok(true) => Ok(digest),
+                    Ok(false) => Err(RegistryError::UnknownModule(digest)),
+                    Err(source) => Err(RegistryError::Disk { path, source }),
+                }
+            }
             None => Ok(self.find(&algorithm.name)?.module),
         }
     }
@@ -202,7 +198,9 @@ impl Registry {
     /// [`RegistryError::UnknownModule`], [`RegistryError::Altered`], or the disk's.
     pub fn load(&self, digest: Digest) -> Result<Vec<u8>, RegistryError> {
         let path = self.module_path(digest);
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
+        let mut bytes = Vec::new();
+        let read = fs::File::open(&path).and_then(|file| file.take(MAX_MODULE).read_to_end(&mut bytes));
+        read.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => RegistryError::UnknownModule(digest),
             _ => RegistryError::Disk { path: path.clone(), source },
         })?;

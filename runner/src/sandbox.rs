@@ -21,7 +21,7 @@ pub use stop::{Stop, StopReason};
 pub use tree::Tree;
 
 use crate::config::EpochChecks;
-use crate::job::{Digest, JobId, Limits, Verdict};
+use crate::job::{Digest, JobId, Limits, Shape, Verdict};
 use ending::Ending;
 use host::{AlgorithmJob, AlgorithmLimits, Host};
 use lru::LruCache;
@@ -34,6 +34,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
+/// The version of wasmtime and its adapter; the manifest pins it, and a test compares the two.
+const WASMTIME: &str = "48.0.8";
 /// How many compiled programs are kept in memory.
 const PROGRAMS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 /// What a command may be given as params: the preview 1 adapter copies the environment into little room.
@@ -157,18 +159,25 @@ impl Sandbox {
         Ok(Self { engine, metering: config.metering, ticker, programs, guests: Some(guests) })
     }
 
-    /// The versions that decide about fuel and bytes.
-    pub fn engine_version() -> &'static str {
-        concat!("longboat ", env!("CARGO_PKG_VERSION"), ", wasmtime 48, preview 1 adapter 48")
+    /// The versions, and the configuration, that decide about fuel and bytes.
+    pub fn engine(&self) -> String {
+        let Metering { fuel, epoch, slice } = self.metering;
+        let checks = match (fuel, epoch, slice) {
+            (true, true, _) => "in-guest",
+            (true, false, Some(_)) => "at-slices",
+            _ => "not metered",
+        };
+        format!("longboat {}, wasmtime {WASMTIME}, preview 1 adapter {WASMTIME}, {checks}", env!("CARGO_PKG_VERSION"))
     }
 
     /// The program of the module with this digest, compiled if it must be; `load` reads the module then.
     ///
     /// # Errors
-    /// [`BadModule`] from `load` or from the compiler. A failure is not kept.
-    pub async fn program<F>(&self, digest: Digest, load: F) -> Result<Arc<Program>, BadModule>
+    /// Those of `load`, and [`BadModule`] from the compiler. A failure is not kept.
+    pub async fn program<F, E>(&self, digest: Digest, load: F) -> Result<Arc<Program>, E>
     where
-        F: FnOnce() -> Result<Vec<u8>, BadModule> + Send + 'static,
+        F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+        E: From<BadModule> + Send + 'static,
     {
         let cell = {
             let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,9 +185,10 @@ impl Sandbox {
         };
         let engine = self.engine.clone();
         let compile = || async {
-            tokio::task::spawn_blocking(move || Program::compile(&engine, &load()?).map(Arc::new))
-                .await
-                .unwrap_or_else(|panic| Err(BadModule(format!("the compiler failed: {panic}"))))
+            let compile = move || Ok(Arc::new(Program::compile(&engine, &load()?)?));
+            // A compiler that panics on a module would do so again.
+            let failed = |panic| Err(BadModule(format!("the compiler failed: {panic}")).into());
+            tokio::task::spawn_blocking(compile).await.unwrap_or_else(failed)
         };
         cell.get_or_try_init(compile).await.cloned()
     }
@@ -234,7 +244,7 @@ impl Outcome {
 
 async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: Run) -> Outcome {
     let limits = run.limits;
-    if program.is_command() && run.params.len() > MAX_COMMAND_PARAMS {
+    if program.shape() == Shape::Command && run.params.len() > MAX_COMMAND_PARAMS {
         let message = format!(
             "a command takes at most {MAX_COMMAND_PARAMS} bytes of params, not {}; put data into an input",
             run.params.len()
@@ -271,20 +281,21 @@ async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: R
 }
 
 fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wasmtime::Result<Store<Host>> {
-    let environment = if program.is_command() { environment(&run) } else { Vec::new() };
+    let is_command = program.shape() == Shape::Command;
+    let environment = if is_command { environment(&run) } else { Vec::new() };
     let capabilities = Capabilities {
         inputs: run.inputs,
         scratch: run.scratch,
         environment,
-        stdout_is_result: program.is_command(),
+        stdout_is_result: is_command,
         seed: run.seed,
         clock: run.clock,
         progress: run.progress,
     };
     let mut store = Store::new(engine, Host::new(capabilities, &run.limits, run.stop));
     store.limiter(|host| host.memory());
-    // What a guest may have copied to the host in one call: its whole document, and no more.
-    store.set_hostcall_fuel(usize::try_from(run.limits.document_size)?.saturating_add(1 << 20));
+    // What a guest may have copied to the host in one call: its whole document, or a chunk of a file.
+    store.set_hostcall_fuel(usize::try_from(run.limits.document_size)?.saturating_add(256 << 10));
     if metering.fuel {
         store.set_fuel(run.limits.fuel)?;
         store.fuel_async_yield_interval(metering.slice)?;

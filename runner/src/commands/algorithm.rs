@@ -4,9 +4,8 @@ use super::Node;
 use crate::cli::{AlgorithmCommand, Format};
 use crate::output;
 use anyhow::Context;
-use longboat::job::AlgorithmName;
-use longboat::registry::{Entry, MAX_MODULE, Shape};
-use longboat::sandbox::Program;
+use longboat::job::{AlgorithmName, Shape};
+use longboat::registry::{Entry, MAX_MODULE};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -35,7 +34,7 @@ fn add(node: &Node, name: AlgorithmName, file: &Path) -> anyhow::Result<Entry> {
     let bytes = read_module(file)?;
     let program =
         node.sandbox(1)?.compile(&bytes).with_context(|| format!("{} cannot be an algorithm", file.display()))?;
-    Ok(node.registry()?.add(name, &bytes, shape_of(&program))?)
+    Ok(node.registry()?.add(name, &bytes, program.shape())?)
 }
 
 /// Reads a module's file.
@@ -52,10 +51,6 @@ pub fn read_module(file: &Path) -> anyhow::Result<Vec<u8>> {
         file.display()
     );
     Ok(bytes)
-}
-
-fn shape_of(program: &Program) -> Shape {
-    if program.is_command() { Shape::Command } else { Shape::Algorithm }
 }
 
 fn shape(shape: Shape) -> &'static str {

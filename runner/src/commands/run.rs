@@ -51,7 +51,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
             let _ = shown.await;
             executed
         }
-        Err(verdict) => Executed::refused(&attempt, verdict),
+        Err(verdict) => executor.refused(&attempt, verdict),
     };
     let document = finish(executed, &job, &staging, args.result_dir.as_deref(), format)?;
     output::print(format, &document, |document| {

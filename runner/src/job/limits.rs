@@ -206,23 +206,32 @@ impl LimitsRequest {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a number, or a text such as \"64MiB\"")]
-enum NumberOrText {
+#[serde(untagged, expecting = "a whole number, or a text such as \"64MiB\"")]
+enum SizeText {
     Number(u64),
     Text(String),
 }
 
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a whole number such as 1000000 or 1e10")]
+enum FuelText {
+    Number(u64),
+    Float(f64),
+    Text(String),
+}
+
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match NumberOrText::deserialize(deserializer)? {
-        NumberOrText::Number(bytes) => Ok(bytes),
-        NumberOrText::Text(text) => super::parse_size(&text).map_err(serde::de::Error::custom),
+    match SizeText::deserialize(deserializer)? {
+        SizeText::Number(bytes) => Ok(bytes),
+        SizeText::Text(text) => super::parse_size(&text).map_err(serde::de::Error::custom),
     }
 }
 
 fn fuel<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match NumberOrText::deserialize(deserializer)? {
-        NumberOrText::Number(units) => Ok(units),
-        NumberOrText::Text(text) => super::parse_fuel(&text).map_err(serde::de::Error::custom),
+    match FuelText::deserialize(deserializer)? {
+        FuelText::Number(units) => Ok(units),
+        FuelText::Float(units) => super::parse_fuel(&format!("{units:e}")).map_err(serde::de::Error::custom),
+        FuelText::Text(text) => super::parse_fuel(&text).map_err(serde::de::Error::custom),
     }
 }
 
@@ -260,6 +269,9 @@ mod tests {
     fn sizes_may_have_units_and_unknown_limits_are_refused() {
         let asked: LimitsRequest = serde_json::from_str(r#"{"memory": "64MiB", "fuel": "1e6"}"#).unwrap();
         assert_eq!((asked.memory, asked.fuel), (Some(64 * MIB), Some(1_000_000)));
-        assert!(serde_json::from_str::<LimitsRequest>(r#"{"memmory": 1}"#).is_err());
+        assert_eq!(serde_json::from_str::<LimitsRequest>(r#"{"fuel": 1e10}"#).unwrap().fuel, Some(10_000_000_000));
+        for json in [r#"{"memmory": 1}"#, r#"{"fuel": 1.5}"#, r#"{"fuel": -1}"#, r#"{"memory": 1.5}"#] {
+            assert!(serde_json::from_str::<LimitsRequest>(json).is_err(), "{json}");
+        }
     }
 }

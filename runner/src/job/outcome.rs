@@ -69,6 +69,9 @@ pub struct Provenance {
     /// The module that was run; absent if none was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<Digest>,
+    /// The module's shape; absent if none was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
     /// The digest of the params as JSON with sorted keys.
     pub params: Digest,
     /// The digests of the inputs that were fetched, by name.
@@ -80,6 +83,16 @@ pub struct Provenance {
     /// What the attempt could use; absent if the job asked for more than it may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// The versions that decide about fuel and bytes.
+    /// The versions, and the configuration, that decide about fuel and bytes.
     pub engine: String,
+}
+
+/// What can be run: one of the two shapes of an algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// The `algorithm` world.
+    Algorithm,
+    /// A plain WASI command.
+    Command,
 }

@@ -4,6 +4,9 @@ use super::LimitName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How many characters of a message are kept.
+const MAX_MESSAGE: usize = 2000;
+
 /// How one attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -168,6 +171,37 @@ impl Verdict {
         }
     }
 
+    fn message_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Verdict::Done => None,
+            Verdict::OutOfFuel(excess)
+            | Verdict::OutOfMemory(excess)
+            | Verdict::Deadline(excess)
+            | Verdict::ResultQuota(excess) => Some(&mut excess.message),
+            Verdict::Failed { message, .. }
+            | Verdict::Trapped { message }
+            | Verdict::BadResult { message }
+            | Verdict::InputUnavailable { message, .. }
+            | Verdict::BadModule { message }
+            | Verdict::Cancelled { message }
+            | Verdict::Interrupted { message }
+            | Verdict::Lost { message }
+            | Verdict::HostError { message } => Some(message),
+        }
+    }
+
+    /// The same verdict with a message of bounded length, since most of them hold words of the guest's.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        if let Some(message) = self.message_mut()
+            && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE)
+        {
+            message.truncate(end);
+            message.push('…');
+        }
+        self
+    }
+
     /// Whether the algorithm returned a result.
     pub fn is_done(&self) -> bool {
         matches!(self, Verdict::Done)
@@ -184,6 +218,14 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guests_flood_of_words_is_cut() {
+        let verdict = Verdict::Trapped { message: "é".repeat(5000) }.clipped();
+        assert_eq!(verdict.message().map(|message| message.chars().count()), Some(2001));
+        let short = Verdict::Trapped { message: "x".to_owned() };
+        assert_eq!(short.clone().clipped(), short);
+    }
 
     #[test]
     fn a_met_limit_is_told_with_its_name_and_both_values() {

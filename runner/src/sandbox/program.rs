@@ -2,7 +2,7 @@
 
 use super::host::{self, AlgorithmError, AlgorithmJob, Host};
 use super::{BadModule, modules};
-use crate::job::Digest;
+use crate::job::{Digest, Shape};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
@@ -51,9 +51,12 @@ impl Program {
         self.digest
     }
 
-    /// Whether it is a plain WASI command.
-    pub fn is_command(&self) -> bool {
-        matches!(self.entry, Entry::Command(_))
+    /// Which of the two shapes of an algorithm it has.
+    pub fn shape(&self) -> Shape {
+        match self.entry {
+            Entry::Algorithm(_) => Shape::Algorithm,
+            Entry::Command(_) => Shape::Command,
+        }
     }
 }
 

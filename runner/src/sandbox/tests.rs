@@ -215,7 +215,7 @@ async fn a_program_is_compiled_once() {
     let fixture = fixture();
     let bytes = wat::parse_str(command("", "")).unwrap();
     let digest = Digest::of(&bytes);
-    let program = fixture.sandbox.program(digest, move || Ok(bytes)).await.unwrap();
+    let program = fixture.sandbox.program(digest, move || Ok::<_, BadModule>(bytes)).await.unwrap();
     let load = || -> Result<Vec<u8>, BadModule> { panic!("it was loaded again") };
     let again = fixture.sandbox.program(digest, load).await.unwrap();
     assert!(Arc::ptr_eq(&program, &again));
@@ -238,4 +238,13 @@ fn what_nobody_could_run_is_refused_with_the_reason() {
     assert!(componentize(b"#!/bin/sh").unwrap_err().to_string().contains("not WebAssembly"));
     assert!(componentize(b"\0asm\x01\0\0\0\xff").is_err());
     assert!(fixture.refuse("(module (memory 1))").contains("_start"));
+}
+
+#[test]
+fn provenance_names_the_versions_that_the_manifest_pins() {
+    let manifest = include_str!("../../Cargo.toml");
+    let pins = manifest.lines().filter(|line| line.starts_with("wasmtime =") || line.contains("adapter-provider ="));
+    let pins = pins.filter(|line| line.contains(&format!("\"={WASMTIME}\""))).count();
+    assert_eq!(pins, 2);
+    assert!(fixture().sandbox.engine().ends_with("in-guest"));
 }

@@ -19,9 +19,9 @@ pub(super) async fn make(shared: &Arc<Shared>, claimed: Claimed) {
     let (attempt, refused) = begin(shared, &claimed);
     shared.leases.add(claimed.lease.clone(), Arc::clone(&attempt.stop));
     let (mut executed, staging) = match (refused, stage(shared, &claimed.lease).await) {
-        (Some(verdict), staging) => (Executed::refused(&attempt, verdict), staging.ok()),
+        (Some(verdict), staging) => (shared.executor.refused(&attempt, verdict), staging.ok()),
         (None, Ok(staging)) => (execute(shared, attempt, &staging).await, Some(staging)),
-        (None, Err(error)) => (Executed::refused(&attempt, host_error("staging its results", &error)), None),
+        (None, Err(error)) => (shared.executor.refused(&attempt, host_error("staging its results", &error)), None),
     };
     let sealed = seal(shared, &claimed, &mut executed, staging).await;
     let decision = decision(&claimed, &executed.verdict);
@@ -65,7 +65,7 @@ async fn stage(shared: &Shared, lease: &Lease) -> io::Result<Staging> {
 async fn execute(shared: &Arc<Shared>, mut attempt: Attempt, staging: &Staging) -> Executed {
     let scratch = match staging.scratch() {
         Ok(scratch) => Arc::new(scratch),
-        Err(error) => return Executed::refused(&attempt, host_error("opening its staging directory", &error)),
+        Err(error) => return shared.executor.refused(&attempt, host_error("opening its staging directory", &error)),
     };
     let (sender, receiver) = watch::channel(None);
     attempt.progress = Some(sender);
