@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use url::Url;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,13 +102,11 @@ pub enum EpochChecks {
 pub struct HttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// Where others reach this server; made from `listen` if absent.
-    pub public_url: Option<Url>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7654)), public_url: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7654)) }
     }
 }
 

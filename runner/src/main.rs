@@ -11,6 +11,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(cli.global.verbose);
+    raise_file_limit();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::from(error).context("starting the runtime failed")),
@@ -26,6 +27,16 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// Allows as many open files as the system grants at all: every running job has some.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit on open files stays as it was");
     }
 }
 

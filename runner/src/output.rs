@@ -3,8 +3,10 @@
 use crate::cli::Format;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
 
 /// Prints `value` for programs, or `human` for people.
 ///
@@ -38,6 +40,33 @@ pub fn line(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// A spinner on a terminal, with what is being done; in a pipe nothing is drawn.
+pub fn working(doing: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(1000).with_message(doing);
+    bar.set_style(style("{spinner} {msg} {elapsed}"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Turns a spinner into a bar that shows how far the work has come, from 0 to 1.
+pub fn fraction(bar: &ProgressBar, fraction: f64, message: String) {
+    bar.set_style(style("{bar:30} {percent:>3} %  {msg}"));
+    bar.set_message(message);
+    bar.set_position((fraction * 1000.0) as u64);
+}
+
+/// A bar that counts jobs.
+pub fn counting(jobs: usize) -> ProgressBar {
+    let bar = ProgressBar::new(jobs as u64);
+    bar.set_style(style("{spinner} {bar:30} {pos} of {len} ended  {msg}"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A table without lines, whose columns are found by looking.

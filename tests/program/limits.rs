@@ -143,3 +143,21 @@ fn a_run_that_depends_only_on_what_is_pinned_is_never_repeated() -> anyhow::Resu
     }
     Ok(())
 }
+
+#[test]
+fn an_algorithm_that_returns_too_much_has_met_the_limit_on_the_document() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let module = longboat_tests::build::algorithm("forecast")?;
+    let input = longboat_tests::sample("forecast", "demand.csv");
+    let arguments = [argument(&module)?, "--input", argument(&input)?, "--param=method=seasonal-naive"];
+    for horizon in ["--param=horizon=48", "--param=horizon=9000"] {
+        let (document, code) = run(&node, arguments.iter().chain(&[horizon, "--document-size=1KiB"]))?;
+        assert_eq!(code, Some(1));
+        assert_eq!(
+            (&document["verdict"]["kind"], &document["verdict"]["limit"]),
+            (&json!("result-quota"), &json!("document_size")),
+            "{horizon}: {document}"
+        );
+    }
+    Ok(())
+}

@@ -32,8 +32,10 @@ pub fn run(node: &Node, command: AlgorithmCommand, format: Format) -> anyhow::Re
 /// Compiles a module, so that what nobody could run is refused now and the first job need not wait.
 fn add(node: &Node, name: AlgorithmName, file: &Path) -> anyhow::Result<Entry> {
     let bytes = read_module(file)?;
+    let bar = output::working("compiling");
     let program =
         node.sandbox(1)?.compile(&bytes).with_context(|| format!("{} cannot be an algorithm", file.display()))?;
+    bar.finish_and_clear();
     Ok(node.registry()?.add(name, &bytes, program.shape())?)
 }
 

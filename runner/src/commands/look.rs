@@ -4,7 +4,6 @@ use super::{Node, Usage, run};
 use crate::cli::{Format, ListArgs};
 use crate::output;
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
 use longboat::job::{AttemptRecord, JobId, Record, ResultDocument, Span, State};
 use longboat::queue::{Filter, Queue, Status};
 use std::collections::BTreeMap;
@@ -155,9 +154,7 @@ struct Ended {
 pub async fn wait(node: &Node, ids: &[JobId], timeout: Option<Span>, format: Format) -> anyhow::Result<bool> {
     let queue = node.queue()?;
     let give_up = timeout.map(|timeout| Instant::now() + timeout.0);
-    let bar = ProgressBar::new(ids.len() as u64);
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} ended  {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = output::counting(ids.len());
     let mut ended = Vec::new();
     for id in ids {
         let record = loop {

@@ -4,7 +4,7 @@ use super::{Node, Usage, algorithm, source};
 use crate::cli::{Format, RunArgs};
 use crate::output;
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use longboat::body::Body;
 use longboat::execute::{Attempt, Executed, Executor};
@@ -15,8 +15,8 @@ use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use url::Url;
 
 /// How many files of a result are named.
 const MAX_SHOWN: usize = 20;
@@ -25,23 +25,30 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     if let Some(directory) = &args.result_dir {
         check_empty(directory)?;
     }
+    let bar = output::working("compiling");
     let sandbox = Arc::new(node.sandbox(1)?);
     let executor = node.executor(Arc::clone(&sandbox))?;
     let (program, name) = program(node, &sandbox, &args.algorithm).await?;
     let job = job(&args, name)?;
     let limits = executor.limits(&job).map_err(|verdict| anyhow!("{}", verdict.message().unwrap_or_default()))?;
-    let mut attempt = Attempt::start(job.clone(), 1, limits);
+    // What comes from this machine is here before the attempt and its time begin, however slowly it is typed.
+    let inputs = source::inputs(&args.job.inputs)?;
+    let (spool, at_most) = (node.data.spool(), limits.input_size);
+    let local = tokio::task::spawn_blocking(move || local_inputs(inputs, at_most, &spool)).await??;
 
+    let mut attempt = Attempt::start(job.clone(), 1, limits);
     let kept = tempfile::tempdir().context("creating a directory for the result failed")?;
     let results = Results::open(kept.path())?;
     let staging = results.stage(job.id, 1)?;
-    let executed = match inputs(&executor, &args, &attempt, &node.data.spool()).await? {
+    bar.set_message("fetching inputs");
+    let executed = match fetch(&executor, local, &attempt).await {
         Ok(inputs) => {
             let (sender, receiver) = watch::channel(None);
             attempt.progress = Some(sender);
             let stop = Arc::clone(&attempt.stop);
             let scratch = Arc::new(staging.scratch()?);
-            let shown = tokio::spawn(show_progress(receiver));
+            bar.set_message("running");
+            let shown = tokio::spawn(show_progress(bar.clone(), receiver));
             let interrupted = tokio::spawn(async move {
                 let _ = tokio::signal::ctrl_c().await;
                 stop.order(StopReason::Interrupted);
@@ -53,6 +60,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
         }
         Err(verdict) => executor.refused(&attempt, verdict),
     };
+    bar.finish_and_clear();
     let document = finish(executed, &job, &staging, args.result_dir.as_deref(), format)?;
     output::print(format, &document, |document| {
         document.result.as_ref().map_or_else(String::new, |result| pretty(result.get()))
@@ -90,33 +98,54 @@ fn job(args: &RunArgs, name: AlgorithmName) -> anyhow::Result<Job> {
     Ok(Job { id: JobId::new(), submitted_at: Timestamp::now(), document })
 }
 
-/// The inputs, or the verdict that a job would get that names these URLs.
-async fn inputs(
-    executor: &Executor,
-    args: &RunArgs,
-    attempt: &Attempt,
-    spool: &Path,
-) -> anyhow::Result<Result<BTreeMap<String, Body>, Verdict>> {
-    let mut bodies = BTreeMap::new();
-    let mut left = attempt.limits.input_size;
-    for (name, source) in source::inputs(&args.job.inputs)? {
-        let body = match &source {
-            Source::Url(url) => {
-                let fetched = tokio::select! {
-                    fetched = executor.fetch_one(&name, url, left) => fetched,
-                    reason = attempt.stop.wait() => Err(reason.verdict(&attempt.limits)),
-                };
-                match fetched {
-                    Ok(body) => body,
-                    Err(verdict) => return Ok(Err(verdict)),
-                }
+/// An input that is here, or is still to be fetched.
+enum Given {
+    Here(Body),
+    At(Url),
+}
+
+/// Reads what is on this machine, at most so many bytes in all.
+fn local_inputs(inputs: Vec<(String, Source)>, at_most: u64, spool: &Path) -> anyhow::Result<BTreeMap<String, Given>> {
+    let mut left = at_most;
+    let mut given = BTreeMap::new();
+    for (name, source) in inputs {
+        let input = match source {
+            Source::Url(url) => Given::At(url),
+            local => {
+                let body = source::read(&local, left, spool, "raise the limit with --input-size, or give less")?;
+                left -= body.size();
+                Given::Here(body)
             }
-            local => source::read(local, left, spool).context("raise the limit with --input-size, or give less")?,
         };
-        left -= body.size();
+        given.insert(name, input);
+    }
+    Ok(given)
+}
+
+/// All inputs, or the verdict that a job would get that names these URLs.
+async fn fetch(
+    executor: &Executor,
+    given: BTreeMap<String, Given>,
+    attempt: &Attempt,
+) -> Result<BTreeMap<String, Body>, Verdict> {
+    let here = given.values().map(|input| if let Given::Here(body) = input { body.size() } else { 0 });
+    let mut left = attempt.limits.input_size.saturating_sub(here.sum());
+    let mut bodies = BTreeMap::new();
+    for (name, input) in given {
+        let body = match input {
+            Given::Here(body) => body,
+            Given::At(url) => {
+                let body = tokio::select! {
+                    fetched = executor.fetch_one(&name, &url, left) => fetched?,
+                    reason = attempt.stop.wait() => return Err(reason.verdict(&attempt.limits)),
+                };
+                left = left.saturating_sub(body.size());
+                body
+            }
+        };
         bodies.insert(name, body);
     }
-    Ok(Ok(bodies))
+    Ok(bodies)
 }
 
 /// Puts the files where they were asked for, and tells how the attempt ended.
@@ -206,19 +235,12 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Draws a bar on a terminal for as long as the guest may report; in a pipe nothing is drawn.
-async fn show_progress(mut receiver: watch::Receiver<Option<longboat::job::Progress>>) {
-    let bar = ProgressBar::new(1000);
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let begun = Instant::now();
+/// Turns the spinner into a bar once the guest reports how far it is.
+async fn show_progress(bar: ProgressBar, mut receiver: watch::Receiver<Option<longboat::job::Progress>>) {
     while receiver.changed().await.is_ok() {
         let progress = receiver.borrow_and_update().clone();
-        // What is over at once needs no bar.
-        if let Some(progress) = progress.filter(|_| begun.elapsed() > Duration::from_millis(200)) {
-            bar.set_message(progress.message);
-            bar.set_position((progress.fraction * 1000.0) as u64);
+        if let Some(progress) = progress {
+            output::fraction(&bar, progress.fraction, progress.message);
         }
     }
-    bar.finish_and_clear();
 }

@@ -89,11 +89,11 @@ pub fn params(all: Option<&str>, each: &[String]) -> anyhow::Result<Map<String, 
     Ok(params)
 }
 
-/// Reads a local input, at most so many bytes of it.
+/// Reads a local input, at most so many bytes of it; `advice` says what to do if there is more.
 ///
 /// # Errors
 /// The disk's, or that there is more.
-pub fn read(source: &Source, at_most: u64, spool: &Path) -> anyhow::Result<Body> {
+pub fn read(source: &Source, at_most: u64, spool: &Path, advice: &str) -> anyhow::Result<Body> {
     let reader: Box<dyn Read> = match source {
         Source::Stdin => Box::new(io::stdin().lock()),
         Source::Path(path) => {
@@ -105,7 +105,7 @@ pub fn read(source: &Source, at_most: u64, spool: &Path) -> anyhow::Result<Body>
     let mut body = Spool::new(spool);
     let copied = io::copy(&mut reader.take(at_most.saturating_add(1)), &mut body)
         .with_context(|| format!("reading {source} failed"))?;
-    anyhow::ensure!(copied <= at_most, "the input {source} has more than {at_most} bytes");
+    anyhow::ensure!(copied <= at_most, "the input {source} has more than {at_most} bytes; {advice}");
     Ok(body.finish()?)
 }
 

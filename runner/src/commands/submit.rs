@@ -87,12 +87,8 @@ fn input(arguments: &[String]) -> anyhow::Result<Option<Input>> {
 /// A local input as a `data:` URL: a worker may run elsewhere and see no file of this machine.
 fn inline(source: &Source) -> anyhow::Result<Url> {
     use base64::Engine as _;
-    let body = source::read(source, MAX_INLINE, &std::env::temp_dir()).with_context(|| {
-        format!(
-            "{source} cannot travel in the job, which takes files of at most {}; serve it over HTTP and give its URL",
-            output::size(MAX_INLINE)
-        )
-    })?;
+    let advice = "a job cannot carry that: serve the file over HTTP and give its URL";
+    let body = source::read(source, MAX_INLINE, &std::env::temp_dir(), advice)?;
     let mut bytes = vec![0; usize::try_from(body.size())?];
     body.read_at(&mut bytes, 0)?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
