@@ -44,7 +44,8 @@ macro_rules! algorithm {
                     job: $crate::bindings::longboat::algorithm::attempt::Job,
                 ) -> ::std::result::Result<::std::string::String, $crate::bindings::longboat::algorithm::attempt::Error>
                 {
-                    $crate::export::run($function as fn(_) -> _, job)
+                    let function: fn(_) -> _ = $function;
+                    $crate::export::run(function, job)
                 }
             }
 
@@ -52,7 +53,10 @@ macro_rules! algorithm {
         };
 
         #[cfg(not(target_family = "wasm"))]
-        const _: fn() = || $crate::export::check($function as fn(_) -> _);
+        const _: fn() = || {
+            let function: fn(_) -> _ = $function;
+            $crate::export::check(function);
+        };
     };
     () => {
         ::std::compile_error!("name the function that is the algorithm: `longboat_sdk::algorithm!(my_function);`");
