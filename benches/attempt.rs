@@ -118,10 +118,7 @@ impl Node {
         let attempt = Attempt::start(job.clone(), 1, Limits::default());
         let mut executed = guests.runtime.block_on(self.executor.execute(attempt, scratch));
         ensure!(executed.verdict.is_done(), "{:?}", executed.verdict);
-        let tree = executed.tree.take();
-        tree.map_or(Ok(()), |tree| tree.publish(staging.files()))?;
-        let files = staging.inventory(1_000)?.files;
-        let document = executed.report().document(&job, 1, State::Done, files);
+        let document = executed.report().publish(&job, 1, State::Done, staging.files())?;
         let _sealed = staging.seal(&serde_json::to_vec(&document)?, &executed.log, true)?;
         Ok(self.results.expose(job.id, 1)?)
     }

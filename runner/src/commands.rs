@@ -16,7 +16,7 @@ use longboat::fetch::Fetcher;
 use longboat::queue::Queue;
 use longboat::queue::sqlite::SqliteQueue;
 use longboat::registry::Registry;
-use longboat::results::Results;
+use longboat::results::{Reader, Results};
 use longboat::sandbox::{Metering, Sandbox, SandboxConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,6 +96,10 @@ impl Node {
         let root = self.create(self.data.results())?;
         let results = Results::open(&root).with_context(|| format!("opening the results {} failed", root.display()))?;
         Ok(Arc::new(results))
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(&self.data.results())
     }
 
     fn sandbox(&self, slots: u32) -> anyhow::Result<Sandbox> {

@@ -3,7 +3,7 @@
 use crate::body::Body;
 use crate::config::LimitsConfig;
 use crate::fetch::{FetchError, Fetcher};
-use crate::job::{Digest, FileEntry, Job, Limits, Progress, Provenance, ResultDocument, State, Usage, Verdict};
+use crate::job::{Digest, Job, Limits, Progress, Provenance, ResultDocument, State, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
 use crate::sandbox::{BadModule, Outcome, Program, Run, Sandbox, Stop, Tree};
@@ -11,6 +11,7 @@ use cap_std::fs::Dir;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -253,11 +254,12 @@ impl Executed {
         self.end(verdict, started)
     }
 
-    /// What there is to publish, apart from the log and the files.
-    pub fn report(&self) -> Report {
+    /// Takes what there is to publish, apart from the log.
+    pub fn report(&mut self) -> Report {
         Report {
             verdict: self.verdict.clone(),
-            result: self.result.clone(),
+            result: self.result.take(),
+            tree: self.tree.take(),
             usage: self.usage,
             provenance: self.provenance.clone(),
         }
@@ -269,16 +271,25 @@ impl Executed {
 pub struct Report {
     verdict: Verdict,
     result: Option<Box<RawValue>>,
+    tree: Option<Tree>,
     usage: Usage,
     provenance: Provenance,
 }
 
 impl Report {
-    /// The result document of an attempt after which the job is in `state` and these files are published.
-    pub fn document(self, job: &Job, attempt: u32, state: State, files: Vec<FileEntry>) -> ResultDocument {
+    /// Puts the files of an attempt that is done into `target`, which is empty, under their names, and makes the
+    /// result document of an attempt after which the job is in `state`. It blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn publish(self, job: &Job, attempt: u32, state: State, target: &Dir) -> io::Result<ResultDocument> {
+        let files = match self.tree {
+            Some(tree) if self.verdict.is_done() => tree.publish(target)?,
+            _ => Vec::new(),
+        };
         let returned = self.result.as_ref().map_or(0, |result| result.get().len() as u64);
         let written: u64 = files.iter().map(|file| file.size).sum();
-        ResultDocument {
+        Ok(ResultDocument {
             id: job.id,
             algorithm: job.document.algorithm.name.clone(),
             attempt,
@@ -289,6 +300,6 @@ impl Report {
             files,
             usage: Usage { result_bytes: returned + written, ..self.usage },
             provenance: self.provenance,
-        }
+        })
     }
 }

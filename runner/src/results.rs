@@ -10,13 +10,11 @@
 //! An attempt is staged, sealed under its own number, and published only by the queue's record naming that
 //! number. A crash or a stale holder in between leaves a directory that no record names, and shows nothing.
 
-mod inventory;
 mod lock;
 mod published;
 mod staging;
 mod tree;
 
-pub use inventory::Inventory;
 pub use published::Published;
 pub use staging::{Sealed, Staging};
 
@@ -33,7 +31,13 @@ const DOCUMENT: &str = "result.json";
 const LOG: &str = "log.txt";
 const FILES: &str = "files";
 
-/// The results tree of a data directory.
+/// Finds what attempts have left, whoever runs them: it takes no lock, and creates and removes nothing.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    path: PathBuf,
+}
+
+/// The results tree of a data directory, as whoever makes attempts needs it.
 #[derive(Debug)]
 pub struct Results {
     root: Arc<Root>,
@@ -42,8 +46,30 @@ pub struct Results {
 /// What stagings share with the tree they are part of.
 #[derive(Debug)]
 struct Root {
-    path: PathBuf,
+    reader: Reader,
     lock: ProcessLock,
+}
+
+impl Reader {
+    /// A reader of the tree at `root`, which need not be there yet.
+    pub fn new(root: &Path) -> Self {
+        Self { path: root.to_owned() }
+    }
+
+    /// What an attempt has left; to be asked only for the attempt that the queue's record names.
+    pub fn published(&self, id: JobId, attempt: u32) -> Published {
+        Published::new(self.attempt(id, attempt))
+    }
+
+    /// The first two hex digits, then all 32, as msg-qworker had it.
+    fn job(&self, id: JobId) -> PathBuf {
+        let hex = id.hex();
+        self.path.join(&hex[..2]).join(hex)
+    }
+
+    fn attempt(&self, id: JobId, attempt: u32) -> PathBuf {
+        self.job(id).join("attempts").join(attempt.to_string())
+    }
 }
 
 impl Results {
@@ -57,20 +83,20 @@ impl Results {
         fs::create_dir_all(&staging).map_err(context)?;
         lock::sweep(&staging).map_err(context)?;
         let lock = ProcessLock::take(&staging).map_err(context)?;
-        Ok(Self { root: Arc::new(Root { path: root.to_owned(), lock }) })
+        Ok(Self { root: Arc::new(Root { reader: Reader::new(root), lock }) })
     }
 
     /// A place for the results of an attempt, seen by nobody until it is sealed.
     ///
     /// # Errors
-    /// The disk's; an attempt is staged at most once.
+    /// The disk's.
     pub fn stage(&self, id: JobId, attempt: u32) -> io::Result<Staging> {
         Staging::new(Arc::clone(&self.root), id, attempt)
     }
 
     /// What an attempt has left; to be asked only for the attempt that the queue's record names.
     pub fn published(&self, id: JobId, attempt: u32) -> Published {
-        Published::new(self.root.attempt(id, attempt))
+        self.root.reader.published(id, attempt)
     }
 
     /// Points the job's `result.json`, `log.txt` and `files` at an attempt, for people and plain web servers.
@@ -81,7 +107,7 @@ impl Results {
     /// # Errors
     /// The disk's.
     pub fn expose(&self, id: JobId, attempt: u32) -> io::Result<()> {
-        let directory = self.root.job(id);
+        let directory = self.root.reader.job(id);
         for name in [FILES, LOG, DOCUMENT] {
             let target = PathBuf::from(format!("attempts/{attempt}/{name}"));
             let link = directory.join(name);
@@ -102,28 +128,18 @@ impl Results {
     /// # Errors
     /// The disk's; a job without results is none.
     pub fn remove(&self, id: JobId) -> io::Result<()> {
-        self.root.discard(&self.root.job(id), &format!("{}.removed", id.hex()))
+        self.root.discard(&self.root.reader.job(id), &format!("{}.removed", id.hex()))
     }
 
     /// Where a job's results are, for messages.
     pub fn directory(&self, id: JobId) -> PathBuf {
-        self.root.job(id)
+        self.root.reader.job(id)
     }
 }
 
 impl Root {
     fn staging(&self) -> PathBuf {
-        self.path.join(STAGING)
-    }
-
-    /// The first two hex digits, then all 32, as msg-qworker had it.
-    fn job(&self, id: JobId) -> PathBuf {
-        let hex = id.hex();
-        self.path.join(&hex[..2]).join(hex)
-    }
-
-    fn attempt(&self, id: JobId, attempt: u32) -> PathBuf {
-        self.job(id).join("attempts").join(attempt.to_string())
+        self.reader.path.join(STAGING)
     }
 
     /// Moves a directory out of sight under a name of this process, then removes it.

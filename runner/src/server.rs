@@ -23,7 +23,7 @@ pub use connections::serve;
 
 use crate::job::{JobId, State as JobState};
 use crate::queue::Queue;
-use crate::results::{Published, Results};
+use crate::results::{Published, Reader};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -51,11 +51,11 @@ const MAX_BODY: usize = 4 << 10;
 #[derive(Clone)]
 struct App {
     queue: Arc<dyn Queue>,
-    results: Arc<Results>,
+    results: Arc<Reader>,
 }
 
 /// The routes. They have a fallback, so a router that is merged with them must have none.
-pub fn router(queue: Arc<dyn Queue>, results: Arc<Results>) -> Router {
+pub fn router(queue: Arc<dyn Queue>, results: Reader) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD])
@@ -81,7 +81,7 @@ pub fn router(queue: Arc<dyn Queue>, results: Arc<Results>) -> Router {
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::map_response(disarm))
         .layer(cors)
-        .with_state(App { queue, results })
+        .with_state(App { queue, results: Arc::new(results) })
 }
 
 type Answer = Result<Response, Instead>;

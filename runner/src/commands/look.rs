@@ -194,8 +194,7 @@ pub async fn result(node: &Node, id: JobId, files: Option<&Path>, format: Format
         let verdict = record.verdict.map_or_else(String::new, |verdict| format!("; last verdict: {verdict}"));
         anyhow::bail!("job {id} is {}, so it has no result{verdict}", record.state);
     };
-    let results = node.results()?;
-    let published = results.published(id, attempt);
+    let published = node.reader().published(id, attempt);
     let (mut file, _) = published.document().with_context(|| {
         format!("reading {} failed; another worker may hold it, or it was removed", published.path().display())
     })?;
@@ -211,7 +210,7 @@ pub async fn result(node: &Node, id: JobId, files: Option<&Path>, format: Format
         if document.files.is_empty() {
             std::fs::create_dir_all(target)?;
         } else {
-            run::copy(&published.path().join("files"), target)?;
+            run::copy(&published.files(), target)?;
         }
     }
     output::print(format, &document, |document| serde_json::to_string_pretty(document).unwrap_or_default())?;

@@ -3,27 +3,24 @@
 use super::{Node, worker};
 use crate::cli::{ServeArgs, WorkerArgs};
 use anyhow::Context;
-use longboat::queue::Queue;
-use longboat::results::Results;
 use longboat::server;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
 pub async fn serve(node: &Node, args: &ServeArgs) -> anyhow::Result<bool> {
-    let (listener, queue, results) = (listen(node, args).await?, node.queue()?, node.results()?);
-    server::serve(listener, server::router(queue, results), terminated()?).await?;
+    let (listener, queue) = (listen(node, args).await?, node.queue()?);
+    server::serve(listener, server::router(queue, node.reader()), terminated()?).await?;
     Ok(true)
 }
 
 /// Serves for as long as the worker works.
 pub async fn up(node: &Node, worker: WorkerArgs, serve: &ServeArgs) -> anyhow::Result<bool> {
-    let (listener, queue, results): (_, Arc<dyn Queue>, Arc<Results>) =
-        (listen(node, serve).await?, node.queue()?, node.results()?);
+    let (listener, queue) = (listen(node, serve).await?, node.queue()?);
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let router = server::router(Arc::clone(&queue), Arc::clone(&results));
+    let router = server::router(Arc::clone(&queue), node.reader());
     let server = tokio::spawn(server::serve(listener, router, async { drop(ended.await) }));
-    let worked = worker::work(node, worker, Some((queue, results))).await;
+    let worked = worker::work(node, worker, Some(queue)).await;
     drop(end);
     server.await?.context("serving results failed")?;
     worked

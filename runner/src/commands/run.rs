@@ -156,17 +156,12 @@ fn finish(
     result_dir: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<ResultDocument> {
-    let mut files = Vec::new();
-    if let Some(tree) = executed.tree.take().filter(|_| executed.verdict.is_done()) {
-        tree.publish(staging.files()).context("keeping the files of the result failed")?;
-        let max_entries = executed.provenance.limits.map_or(0, |limits| limits.result_files as usize);
-        files = staging.inventory(max_entries)?.files;
-        if let Some(directory) = result_dir {
-            copy(staging.files_dir(), directory)?;
-        }
-    }
     let state = if executed.verdict.is_done() { State::Done } else { State::Dead };
-    let document = executed.report().document(job, 1, state, files);
+    let published = executed.report().publish(job, 1, state, staging.files());
+    let document = published.context("keeping the files of the result failed")?;
+    if let Some(directory) = result_dir.filter(|_| document.verdict.is_done()) {
+        copy(staging.files_dir(), directory)?;
+    }
     if format == Format::Human || !document.verdict.is_done() {
         summarise(&document, &executed.log, result_dir);
     }

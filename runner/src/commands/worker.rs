@@ -5,7 +5,6 @@ use crate::cli::WorkerArgs;
 use crate::output;
 use longboat::job::{Decision, Span, Tube};
 use longboat::queue::Queue;
-use longboat::results::Results;
 use longboat::worker::{Event, Shutdown, Worker, WorkerOptions};
 use std::io::Write;
 use std::sync::Arc;
@@ -15,16 +14,10 @@ use tokio::sync::watch;
 /// How much of a log is shown with a run.
 const SHOWN_LOG: usize = 2000;
 
-/// Works until the options or a signal end it; `parts` are shared with an HTTP server, if there is one.
-pub async fn work(
-    node: &Node,
-    args: WorkerArgs,
-    parts: Option<(Arc<dyn Queue>, Arc<Results>)>,
-) -> anyhow::Result<bool> {
-    let (queue, results) = match parts {
-        Some(parts) => parts,
-        None => (node.queue()?, node.results()?),
-    };
+/// Works until the options or a signal end it; the queue may be shared with an HTTP server.
+pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) -> anyhow::Result<bool> {
+    let queue = queue.map_or_else(|| node.queue(), Ok)?;
+    let results = node.results()?;
     let slots = node.slots(args.slots);
     let executor = node.executor(Arc::new(node.sandbox(slots)?))?;
     let name = args.name.or_else(|| node.config.worker.name.clone()).unwrap_or_else(host_name);

@@ -39,9 +39,14 @@ impl Published {
         regular(&self.directory()?, LOG)
     }
 
+    /// Where the algorithm's files are, for copying all of them.
+    pub fn files(&self) -> PathBuf {
+        self.path.join(FILES)
+    }
+
     /// Whether the files were kept; those of a failed attempt are not.
     pub fn has_files(&self) -> bool {
-        self.path.join(FILES).is_dir()
+        self.files().is_dir()
     }
 
     /// One of the algorithm's files, by its name below the result directory, with `/` between directories.

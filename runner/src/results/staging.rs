@@ -1,6 +1,6 @@
 //! An attempt's results while nobody sees them, and the step that puts them in place.
 
-use super::{DOCUMENT, FILES, Inventory, LOG, Root, at, inventory, tree};
+use super::{DOCUMENT, FILES, LOG, Root, at, tree};
 use crate::job::JobId;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -33,7 +33,7 @@ impl Staging {
         Ok(Self { root, id, attempt, path, files_path, files, is_sealed: false })
     }
 
-    /// The directory that the algorithm sees as `/result`.
+    /// Where the algorithm's files get their names at publication.
     pub fn files_dir(&self) -> &Path {
         &self.files_path
     }
@@ -53,27 +53,22 @@ impl Staging {
         opened.map_err(|error| at(&path, &error))
     }
 
-    /// Lists what the algorithm left, and removes what cannot be published. Reads every file, so it blocks.
-    ///
-    /// # Errors
-    /// The disk's, and more than `max_entries` entries, directories included.
-    pub fn inventory(&self, max_entries: usize) -> io::Result<Inventory> {
-        inventory::take(&self.files, max_entries).map_err(|error| at(&self.files_path, &error))
-    }
-
     /// Puts the attempt in its place, on disk for good when this returns. Only the queue's commit publishes it.
     ///
     /// One sync at the end is enough, since nothing reads the place before that commit: after a power loss in
     /// between, what is there is the leftover of an attempt that no record names. It blocks, perhaps for long.
     ///
+    /// Whatever was in that place goes: only the lease's holder makes an attempt of this number, so it is left over,
+    /// by a restored backup or by another queue.
+    ///
     /// # Errors
-    /// The disk's; nothing is left in place then. An attempt is sealed at most once.
+    /// The disk's; nothing is left in place then.
     pub fn seal(mut self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Sealed> {
-        let place = self.root.attempt(self.id, self.attempt);
-        self.move_to(&place, document, log, keep_files).map_err(|error| at(&place, &error))?;
-        let sealed =
-            Sealed { root: Arc::clone(&self.root), name: format!("{}.{}", self.id.hex(), self.attempt), place };
-        match tree::sync(&self.root.path, &sealed.place) {
+        let place = self.root.reader.attempt(self.id, self.attempt);
+        let name = format!("{}.{}", self.id.hex(), self.attempt);
+        let sealed = Sealed { root: Arc::clone(&self.root), name, place };
+        self.move_to(&sealed, document, log, keep_files).map_err(|error| at(&sealed.place, &error))?;
+        match tree::sync(&self.root.reader.path, &sealed.place) {
             Ok(()) => Ok(sealed),
             Err(error) => {
                 let error = at(&sealed.place, &error);
@@ -83,15 +78,16 @@ impl Staging {
         }
     }
 
-    fn move_to(&mut self, place: &Path, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {
+    fn move_to(&mut self, sealed: &Sealed, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {
         tree::remove(&self.path.join(SCRATCH))?;
         fs::write(self.path.join(DOCUMENT), document)?;
         fs::write(self.path.join(LOG), log)?;
         if !keep_files {
             tree::remove(&self.files_path)?;
         }
-        place.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(&self.path, place)?;
+        sealed.root.discard(&sealed.place, &sealed.name)?;
+        sealed.place.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(&self.path, &sealed.place)?;
         self.is_sealed = true;
         Ok(())
     }
@@ -118,11 +114,6 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.place
-    }
-
     /// Removes it: the commit was refused because the lease was lost.
     ///
     /// # Errors

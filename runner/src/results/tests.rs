@@ -36,11 +36,11 @@ fn a_sealed_attempt_is_where_msg_qworker_had_it() {
     let staging = results.stage(id(), 2).unwrap();
     staging.files().write("a.csv", "1,2").unwrap();
     assert!(staging.files_dir().join("a.csv").exists());
-    let sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
+    let _sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
     let place = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/attempts/2");
-    assert_eq!(sealed.path(), place);
     assert_eq!(results.directory(id()), place.ancestors().nth(2).unwrap());
     let published = results.published(id(), 2);
+    assert_eq!(published.path(), place);
     assert_eq!(text(published.document()), "{}");
     assert_eq!(text(published.log()), "a line\n");
     assert_eq!(text(published.open_file("a.csv")), "1,2");
@@ -72,13 +72,31 @@ fn what_is_not_sealed_or_is_discarded_leaves_nothing() {
 }
 
 #[test]
-fn an_attempt_is_sealed_only_once() {
+fn a_leftover_with_the_number_of_an_attempt_gives_way_to_it() {
     let (_directory, results) = tree();
-    let _first = results.stage(id(), 1).unwrap().seal(b"first", b"", true).unwrap();
-    let error = results.stage(id(), 1).unwrap().seal(b"second", b"", true).unwrap_err();
-    assert!(error.to_string().contains("attempts/1"), "{error}");
-    assert_eq!(text(results.published(id(), 1).document()), "first");
+    let staging = results.stage(id(), 1).unwrap();
+    staging.files().write("old", "x").unwrap();
+    let _leftover = staging.seal(b"first", b"", true).unwrap();
+    let _sealed = results.stage(id(), 1).unwrap().seal(b"second", b"", true).unwrap();
+    let published = results.published(id(), 1);
+    assert_eq!(text(published.document()), "second");
+    assert_eq!(published.open_file("old").unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(staged(&results), 0);
+}
+
+#[test]
+fn reading_results_writes_nothing() {
+    let (directory, results) = tree();
+    let root = directory.path().join("results");
+    let left = root.join(".staging/bc3a.1.0.0123456789abcdef");
+    fs::create_dir_all(&left).unwrap();
+    let _sealed = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
+    let before = fs::read_dir(root.join(".staging")).unwrap().count();
+    assert_eq!(text(Reader::new(&root).published(id(), 1).document()), "{}");
+    assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), before);
+    let nowhere = directory.path().join("nowhere");
+    let error = Reader::new(&nowhere).published(id(), 1).document().unwrap_err();
+    assert_eq!((error.kind(), nowhere.exists()), (io::ErrorKind::NotFound, false));
 }
 
 #[test]
@@ -116,8 +134,8 @@ fn no_name_leads_out_of_the_result_directory() {
     fs::create_dir(files.join("sub")).unwrap();
     fs::write(files.join("sub/a"), "a").unwrap();
     let _sealed = staging.seal(b"{}", b"", true).unwrap();
-    // Links that got there behind the inventory's back.
-    let files = results.published(id(), 1).path().join("files");
+    // Links that got there behind the sandbox's back.
+    let files = results.published(id(), 1).files();
     symlink(secret.join("key"), files.join("link")).unwrap();
     symlink(&secret, files.join("dir")).unwrap();
     symlink("sub/a", files.join("inner")).unwrap();
@@ -148,52 +166,6 @@ fn no_name_leads_out_of_the_result_directory() {
     ] {
         assert_eq!(published.open_file(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
     }
-}
-
-#[test]
-fn an_inventory_lists_files_by_name_with_their_digests() {
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1).unwrap();
-    let files = staging.files();
-    files.create_dir_all("b/c").unwrap();
-    files.write("b/c/abc", "abc").unwrap();
-    files.write("a-file", "").unwrap();
-    files.hard_link("b/c/abc", files, "z").unwrap();
-    let inventory = staging.inventory(5).unwrap();
-    let found: Vec<_> = inventory.files.iter().map(|file| (file.name.as_str(), file.size)).collect();
-    assert_eq!(found, [("a-file", 0), ("b/c/abc", 3), ("z", 3)]);
-    assert_eq!(inventory.files[1].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    assert!(inventory.left_out.is_empty());
-    assert!(staging.inventory(4).unwrap_err().to_string().contains("more than 4 entries"));
-}
-
-#[test]
-fn what_cannot_be_published_is_removed_and_told() {
-    use std::os::unix::ffi::OsStrExt as _;
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1).unwrap();
-    let path = staging.files_dir().to_owned();
-    symlink("/etc/passwd", path.join("link")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(path.join("s")).unwrap();
-    fs::write(path.join("new\nline\x1b[31m"), "x").unwrap();
-    fs::write(path.join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "x").unwrap();
-    fs::write(path.join("kept é.csv"), "x").unwrap();
-    let mut inner = staging.files().try_clone().unwrap();
-    for _ in 0..3_000 {
-        inner.create_dir("d").unwrap();
-        inner = inner.open_dir("d").unwrap();
-    }
-    inner.write("deepest", "x").unwrap();
-    let inventory = staging.inventory(10_000).unwrap();
-    assert_eq!(inventory.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["kept é.csv"]);
-    assert_eq!(inventory.left_out.len(), 5, "{:?}", inventory.left_out);
-    assert!(inventory.left_out.iter().all(|told| !told.contains(char::is_control)), "{:?}", inventory.left_out);
-    assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
-    assert!(Path::new("/etc/passwd").exists());
-    for n in 0..50 {
-        symlink("nowhere", path.join(n.to_string())).unwrap();
-    }
-    assert_eq!(staging.inventory(10_000).unwrap().left_out.last().unwrap(), "and 30 more");
 }
 
 #[test]

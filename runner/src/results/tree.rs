@@ -30,7 +30,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 ///
 /// A tree may be deeper than a stack, a path or the number of open files allows. So nothing descends: what lies
 /// below a directory is moved up to the top, until only empty directories are left.
-pub(super) fn empty(top: &Dir) -> io::Result<()> {
+fn empty(top: &Dir) -> io::Result<()> {
     let mut count = 0;
     let mut is_empty = false;
     while !is_empty {

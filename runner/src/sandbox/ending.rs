@@ -3,6 +3,7 @@
 use super::host::{AlgorithmError, Exit, Remains};
 use super::limits::Refusal;
 use super::stop::StopReason;
+use super::tree::HostFault;
 use crate::job::{Excess, LimitName, Limits, Verdict};
 use serde_json::value::RawValue;
 use wasmtime::Trap;
@@ -28,7 +29,9 @@ pub(super) enum Ending {
     Stopped(StopReason),
     /// It returned more than was to be copied.
     Overflowed,
-    /// Anything else that ended the call: a rule of an interface was broken, or the host failed.
+    /// The host could not keep or read the guest's bytes, which is no fault of the guest.
+    HostFailed(HostFault),
+    /// Anything else that ended the call, such as a broken rule of an interface.
     Broken(String),
 }
 
@@ -39,6 +42,9 @@ impl Ending {
         }
         if let Some(reason) = error.downcast_ref() {
             return Ending::Stopped(*reason);
+        }
+        if let Some(fault) = error.downcast_ref() {
+            return Ending::HostFailed(*fault);
         }
         if let Some(trap) = error.downcast_ref::<Trap>() {
             return Ending::Trapped(*trap, describe(error));
@@ -63,6 +69,7 @@ impl Ending {
         let refused = remains.memory.refused().or_else(|| remains.tree.quota.refused());
         let verdict = match self {
             Ending::Stopped(reason) => reason.verdict(limits),
+            Ending::HostFailed(fault) => Verdict::HostError { message: fault.to_string() },
             Ending::Trapped(Trap::OutOfFuel, _) => out_of_fuel(limits),
             Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
             Ending::Returned(Ok(json)) => return document(json.into_bytes(), limits),
@@ -86,7 +93,7 @@ impl Ending {
                 exit_code: Some(code),
             },
             Ending::Trapped(_, message) | Ending::Broken(message) => Verdict::Trapped { message },
-            Ending::Returned(Ok(_)) | Ending::Stopped(_) | Ending::Overflowed => {
+            Ending::Returned(Ok(_)) | Ending::Stopped(_) | Ending::HostFailed(_) | Ending::Overflowed => {
                 Verdict::HostError { message: "an ending was judged twice".to_owned() }
             }
         }

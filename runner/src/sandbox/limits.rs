@@ -103,6 +103,7 @@ impl Quota {
     }
 
     /// Bytes and entries in use.
+    #[cfg(test)]
     pub fn used(&self) -> (u64, u64) {
         (self.bytes, self.entries)
     }

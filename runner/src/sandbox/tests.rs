@@ -183,6 +183,34 @@ async fn standard_input_is_the_input_and_standard_error_the_log() {
     assert_eq!((outcome.result.as_deref(), outcome.log.as_slice()), (Some("[42]"), b"[42]".as_slice()));
 }
 
+/// A command that is refused memory, opens the file `x` of its result directory, and writes into it.
+const WRITER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "path_open"
+      (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "x")
+    (func (export "_start")
+      (drop (memory.grow (i32.const 1000)))
+      (if (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)
+          (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 1040)) (then unreachable))
+      (i32.store (i32.const 1024) (i32.const 0))
+      (i32.store (i32.const 1028) (i32.const 1))
+      (drop (call $write (i32.load (i32.const 1040)) (i32.const 1024) (i32.const 1) (i32.const 1032)))
+      unreachable))"#;
+
+#[tokio::test]
+async fn a_failure_of_the_hosts_disk_ends_the_guest_and_is_not_blamed_on_it() {
+    let fixture = fixture();
+    let outcome = fixture.run(WRITER, fixture.job()).await;
+    assert_eq!(outcome.verdict.kind(), "out-of-memory", "{:?}", outcome.verdict);
+    let run = fixture.job();
+    std::fs::remove_dir_all(fixture.scratch.path()).unwrap();
+    let outcome = fixture.run(WRITER, run).await;
+    let Verdict::HostError { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert!(message.contains("disk"), "{message}");
+}
+
 /// Prints the digits of eight random bytes and of the time.
 const DICE: &str = "
     (local $i i32)

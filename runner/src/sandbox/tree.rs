@@ -1,17 +1,24 @@
 //! The result directory as the guest sees it.
 //!
 //! Names live in memory and contents in host files that are numbered, so that no name that a guest chose
-//! reaches the host's file system before [`Tree::publish`] has checked it. Order, times and identities follow
+//! reaches the host's file system before [`Tree::publish`], and none that could not be published ever exists. Order, times and identities follow
 //! from what the guest did; every entry is counted against the quota before it exists.
 
+mod contents;
+mod error;
+mod nodes;
 mod path;
+mod publish;
 
-pub use path::normalise;
+pub use error::{HostFault, TreeError};
 
 use super::limits::Quota;
-use cap_std::fs::{Dir, OpenOptions};
-use std::collections::{BTreeMap, HashMap};
-use std::io;
+use cap_std::fs::Dir;
+use contents::Contents;
+use nodes::{Extent, Kind, Node};
+use path::normalise;
+use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// What an entry costs at least, however small it is: the block that the host's file system gives it.
@@ -22,42 +29,6 @@ pub type NodeId = u64;
 
 /// The topmost directory.
 pub const ROOT: NodeId = 0;
-
-/// Why an operation was not done; the names are those of `wasi:filesystem`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TreeError {
-    /// Nothing has that name.
-    NoEntry,
-    /// Something has that name already.
-    Exist,
-    /// A directory is needed.
-    NotDirectory,
-    /// A file is needed.
-    IsDirectory,
-    /// The directory has entries.
-    NotEmpty,
-    /// The request makes no sense.
-    Invalid,
-    /// The name leads out of the directory, or the operation is never allowed.
-    NotPermitted,
-    /// The name is longer, or lies deeper, than is allowed.
-    NameTooLong,
-    /// The name has control characters.
-    IllegalName,
-    /// The quota on bytes would be passed.
-    InsufficientSpace,
-    /// The quota on entries would be passed.
-    Quota,
-    /// The host's disk failed.
-    Io,
-}
-
-impl From<io::Error> for TreeError {
-    fn from(error: io::Error) -> Self {
-        tracing::error!(%error, "the staging directory failed");
-        TreeError::Io
-    }
-}
 
 /// What there is to know of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,54 +41,27 @@ pub struct Stat {
     pub changed: u64,
 }
 
-#[derive(Debug)]
-enum Kind {
-    Directory {
-        entries: BTreeMap<String, NodeId>,
-        parent: NodeId,
-    },
-    File {
-        size: u64,
-        /// The host file, while any handle is open and anything was ever written.
-        content: Option<Arc<cap_std::fs::File>>,
-        has_content: bool,
-    },
-}
-
-impl Kind {
-    fn directory(parent: NodeId) -> Self {
-        Kind::Directory { entries: BTreeMap::new(), parent }
-    }
-}
-
-#[derive(Debug)]
-struct Node {
-    kind: Kind,
-    changed: u64,
-    handles: u32,
-    linked: bool,
-}
-
 /// A directory tree under a quota.
 #[derive(Debug)]
 pub struct Tree {
     nodes: HashMap<NodeId, Node>,
     next: NodeId,
     tick: u64,
-    scratch: Arc<Dir>,
+    contents: Contents,
     /// What is used and what was refused.
-    pub quota: Quota,
+    pub(super) quota: Quota,
 }
 
 impl Tree {
     /// An empty tree that keeps its contents in `scratch`.
-    pub fn new(scratch: Arc<Dir>, quota: Quota) -> Self {
-        let root = Node { kind: Kind::directory(ROOT), changed: 0, handles: 0, linked: true };
-        Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, tick: 0, scratch, quota }
+    pub(super) fn new(scratch: Arc<Dir>, quota: Quota) -> Self {
+        let root = Node { kind: Kind::directory(), changed: 0, handles: 0, linked: true };
+        let contents = Contents::new(scratch);
+        Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, tick: 0, contents, quota }
     }
 
     /// The entry at `path` below `base`.
-    pub fn lookup(&self, base: NodeId, path: &str) -> Result<NodeId, TreeError> {
+    pub(super) fn lookup(&self, base: NodeId, path: &str) -> Result<NodeId, TreeError> {
         let mut node = base;
         for name in normalise(path)? {
             node = *self.entries(node)?.get(name).ok_or(TreeError::NoEntry)?;
@@ -126,7 +70,7 @@ impl Tree {
     }
 
     /// What there is to know of an entry.
-    pub fn stat(&self, id: NodeId) -> Result<Stat, TreeError> {
+    pub(super) fn stat(&self, id: NodeId) -> Result<Stat, TreeError> {
         let node = self.node(id)?;
         Ok(match &node.kind {
             Kind::Directory { .. } => Stat { directory: true, size: 0, changed: node.changed },
@@ -134,43 +78,42 @@ impl Tree {
         })
     }
 
-    /// The names in a directory, in order, each with whether it is a directory.
-    pub fn list(&self, id: NodeId) -> Result<Vec<(String, bool)>, TreeError> {
-        let is_directory = |id: &NodeId| matches!(self.nodes[id].kind, Kind::Directory { .. });
-        Ok(self.entries(id)?.iter().map(|(name, id)| (name.clone(), is_directory(id))).collect())
+    /// The first name in a directory that comes after this one in the order of bytes, with whether it is a directory.
+    pub(super) fn next_entry(&self, id: NodeId, after: Option<&str>) -> Result<Option<(String, bool)>, TreeError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.entries(id)?.range::<str, _>((start, Bound::Unbounded)).next();
+        Ok(next.map(|(name, id)| (name.clone(), matches!(self.nodes[id].kind, Kind::Directory { .. }))))
     }
 
     /// Creates an empty file, which must not exist.
-    pub fn create_file(&mut self, base: NodeId, path: &str) -> Result<NodeId, TreeError> {
-        self.insert(base, path, Kind::File { size: 0, content: None, has_content: false })
+    pub(super) fn create_file(&mut self, base: NodeId, path: &str) -> Result<NodeId, TreeError> {
+        self.insert(base, path, Kind::File { size: 0, has_content: false })
     }
 
     /// Creates an empty directory, which must not exist.
-    pub fn create_directory(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
-        self.insert(base, path, Kind::directory(ROOT)).map(|_| ())
+    pub(super) fn create_directory(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
+        self.insert(base, path, Kind::directory()).map(|_| ())
     }
 
     /// Takes a handle on an entry: it stays until it is released, named or not.
-    pub fn retain(&mut self, id: NodeId) -> Result<(), TreeError> {
+    pub(super) fn retain(&mut self, id: NodeId) -> Result<(), TreeError> {
         self.node_mut(id)?.handles += 1;
         Ok(())
     }
 
     /// Gives a handle back.
-    pub fn release(&mut self, id: NodeId) {
+    pub(super) fn release(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.handles = node.handles.saturating_sub(1);
             if node.handles == 0 {
-                if let Kind::File { content, .. } = &mut node.kind {
-                    *content = None;
-                }
+                self.contents.close(id);
                 self.forget_if_unused(id);
             }
         }
     }
 
     /// Reads from `offset` on; shorter than the buffer only at the end.
-    pub fn read(&mut self, id: NodeId, buffer: &mut [u8], offset: u64) -> Result<usize, TreeError> {
+    pub(super) fn read(&mut self, id: NodeId, buffer: &mut [u8], offset: u64) -> Result<usize, TreeError> {
         let size = self.file_size(id)?;
         let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
@@ -178,12 +121,12 @@ impl Tree {
             return Ok(0);
         }
         let content = self.content(id)?;
-        cap_std::fs::FileExt::read_exact_at(&*content, &mut buffer[..length], offset)?;
+        cap_std::fs::FileExt::read_exact_at(content, &mut buffer[..length], offset)?;
         Ok(length)
     }
 
     /// Writes all of `bytes` at `offset`, or nothing.
-    pub fn write(&mut self, id: NodeId, bytes: &[u8], offset: u64) -> Result<(), TreeError> {
+    pub(super) fn write(&mut self, id: NodeId, bytes: &[u8], offset: u64) -> Result<(), TreeError> {
         let end = offset.checked_add(bytes.len() as u64).ok_or(TreeError::InsufficientSpace)?;
         if bytes.is_empty() {
             return Ok(());
@@ -192,13 +135,13 @@ impl Tree {
             self.charge_size(id, end)?;
         }
         let content = self.content(id)?;
-        cap_std::fs::FileExt::write_all_at(&*content, bytes, offset)?;
+        cap_std::fs::FileExt::write_all_at(content, bytes, offset)?;
         self.touch(id);
         Ok(())
     }
 
     /// Cuts or extends a file; what is new reads as zeroes and counts like any other bytes.
-    pub fn set_size(&mut self, id: NodeId, size: u64) -> Result<(), TreeError> {
+    pub(super) fn set_size(&mut self, id: NodeId, size: u64) -> Result<(), TreeError> {
         if size != self.file_size(id)? {
             self.charge_size(id, size)?;
             self.content(id)?.set_len(size)?;
@@ -208,7 +151,7 @@ impl Tree {
     }
 
     /// Removes a file's name.
-    pub fn unlink(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
+    pub(super) fn unlink(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
         let id = self.lookup(base, path)?;
         match self.node(id)?.kind {
             Kind::Directory { .. } => Err(TreeError::IsDirectory),
@@ -217,7 +160,7 @@ impl Tree {
     }
 
     /// Removes an empty directory.
-    pub fn remove_directory(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
+    pub(super) fn remove_directory(&mut self, base: NodeId, path: &str) -> Result<(), TreeError> {
         match self.entries(self.lookup(base, path)?)?.is_empty() {
             true => self.detach(base, path),
             false => Err(TreeError::NotEmpty),
@@ -225,15 +168,13 @@ impl Tree {
     }
 
     /// Gives an entry another name, replacing a file or an empty directory that has it.
-    pub fn rename(&mut self, from: (NodeId, &str), to: (NodeId, &str)) -> Result<(), TreeError> {
+    pub(super) fn rename(&mut self, from: (NodeId, &str), to: (NodeId, &str)) -> Result<(), TreeError> {
         let id = self.lookup(from.0, from.1)?;
         let (new_parent, new_name) = self.split(to.0, to.1)?;
         if id == ROOT || self.is_within(new_parent, id) {
             return Err(TreeError::Invalid);
         }
-        if self.depth(new_parent) + self.height(id) >= path::MAX_DEPTH {
-            return Err(TreeError::NameTooLong);
-        }
+        self.check_fits(new_parent, &new_name, self.below(id))?;
         if let Some(&replaced) = self.entries(new_parent)?.get(&new_name) {
             if replaced == id {
                 return Ok(());
@@ -247,116 +188,15 @@ impl Tree {
         }
         let (old_parent, old_name) = self.split(from.0, from.1)?;
         self.entries_mut(old_parent)?.remove(&old_name);
-        self.entries_mut(new_parent)?.insert(new_name, id);
-        if let Kind::Directory { parent, .. } = &mut self.node_mut(id)?.kind {
-            *parent = new_parent;
-        }
+        self.place(id, new_parent, new_name)?;
         self.touch(old_parent);
         self.touch(new_parent);
         Ok(())
     }
 
-    /// Puts all named entries under their names into `target`, which is empty.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn publish(&self, target: &Dir) -> io::Result<()> {
-        let mut waiting = vec![(ROOT, String::new())];
-        while let Some((id, path)) = waiting.pop() {
-            match &self.nodes[&id].kind {
-                Kind::Directory { entries, .. } => {
-                    if id != ROOT {
-                        target.create_dir(&path)?;
-                    }
-                    let below = |name: &String| if id == ROOT { name.clone() } else { format!("{path}/{name}") };
-                    waiting.extend(entries.iter().map(|(name, id)| (*id, below(name))));
-                }
-                Kind::File { has_content: true, .. } => self.scratch.rename(id.to_string(), target, &path)?,
-                Kind::File { .. } => {
-                    target.create(&path)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn node(&self, id: NodeId) -> Result<&Node, TreeError> {
-        self.nodes.get(&id).ok_or(TreeError::NoEntry)
-    }
-
-    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, TreeError> {
-        self.nodes.get_mut(&id).ok_or(TreeError::NoEntry)
-    }
-
-    fn entries(&self, id: NodeId) -> Result<&BTreeMap<String, NodeId>, TreeError> {
-        match &self.node(id)?.kind {
-            Kind::Directory { entries, .. } => Ok(entries),
-            Kind::File { .. } => Err(TreeError::NotDirectory),
-        }
-    }
-
-    fn entries_mut(&mut self, id: NodeId) -> Result<&mut BTreeMap<String, NodeId>, TreeError> {
-        match &mut self.node_mut(id)?.kind {
-            Kind::Directory { entries, .. } => Ok(entries),
-            Kind::File { .. } => Err(TreeError::NotDirectory),
-        }
-    }
-
-    fn file_size(&self, id: NodeId) -> Result<u64, TreeError> {
-        match self.node(id)?.kind {
-            Kind::File { size, .. } => Ok(size),
-            Kind::Directory { .. } => Err(TreeError::IsDirectory),
-        }
-    }
-
-    /// The directory that holds, or would hold, the entry at `path`, and the entry's name in it.
-    fn split(&self, base: NodeId, path: &str) -> Result<(NodeId, String), TreeError> {
-        let mut names = normalise(path)?;
-        let name = names.pop().ok_or(TreeError::Invalid)?.to_owned();
-        let mut parent = base;
-        for name in names {
-            parent = *self.entries(parent)?.get(name).ok_or(TreeError::NoEntry)?;
-        }
-        self.entries(parent)?;
-        if self.depth(parent) >= path::MAX_DEPTH {
-            return Err(TreeError::NameTooLong);
-        }
-        // An unlinked directory takes no new entries: nothing would ever show or count them.
-        if self.node(parent)?.linked { Ok((parent, name)) } else { Err(TreeError::NoEntry) }
-    }
-
-    fn parent(&self, id: NodeId) -> Option<NodeId> {
-        match self.nodes.get(&id)?.kind {
-            Kind::Directory { parent, .. } if id != ROOT => Some(parent),
-            _ => None,
-        }
-    }
-
-    /// How many directories lie above this one.
-    fn depth(&self, id: NodeId) -> usize {
-        std::iter::successors(self.parent(id), |id| self.parent(*id)).count()
-    }
-
-    /// How many levels of entries lie below this one.
-    fn height(&self, id: NodeId) -> usize {
-        let mut waiting = vec![(id, 0)];
-        let mut height = 0;
-        while let Some((id, level)) = waiting.pop() {
-            height = height.max(level);
-            waiting.extend(self.entries(id).into_iter().flat_map(BTreeMap::values).map(|id| (*id, level + 1)));
-        }
-        height
-    }
-
-    fn is_within(&self, id: NodeId, ancestor: NodeId) -> bool {
-        id == ancestor || std::iter::successors(self.parent(id), |id| self.parent(*id)).any(|id| id == ancestor)
-    }
-
-    fn insert(&mut self, base: NodeId, path: &str, mut kind: Kind) -> Result<NodeId, TreeError> {
+    fn insert(&mut self, base: NodeId, path: &str, kind: Kind) -> Result<NodeId, TreeError> {
         let (parent, name) = self.split(base, path)?;
-        if let Kind::Directory { parent: own, .. } = &mut kind {
-            *own = parent;
-        }
+        self.check_fits(parent, &name, Extent::default())?;
         if self.entries(parent)?.contains_key(&name) {
             return Err(TreeError::Exist);
         }
@@ -368,7 +208,7 @@ impl Tree {
         let id = self.next;
         self.next += 1;
         self.nodes.insert(id, Node { kind, changed: self.tick, handles: 0, linked: true });
-        self.entries_mut(parent)?.insert(name, id);
+        self.place(id, parent, name)?;
         self.touch(id);
         self.touch(parent);
         Ok(id)
@@ -390,8 +230,8 @@ impl Tree {
         if let Some(node) = self.nodes.remove(&id) {
             let size = match node.kind {
                 Kind::File { size, has_content, .. } => {
-                    if has_content && let Err(error) = self.scratch.remove_file(id.to_string()) {
-                        tracing::error!(%error, "a file of the staging directory could not be removed");
+                    if has_content {
+                        self.contents.remove(id);
                     }
                     size
                 }
@@ -411,20 +251,13 @@ impl Tree {
         Ok(())
     }
 
-    fn content(&mut self, id: NodeId) -> Result<Arc<cap_std::fs::File>, TreeError> {
-        let scratch = Arc::clone(&self.scratch);
-        let node = self.node_mut(id)?;
-        let Kind::File { content, has_content, .. } = &mut node.kind else {
+    fn content(&mut self, id: NodeId) -> Result<&cap_std::fs::File, TreeError> {
+        let node = self.nodes.get_mut(&id).ok_or(TreeError::NoEntry)?;
+        let Kind::File { has_content, .. } = &mut node.kind else {
             return Err(TreeError::IsDirectory);
         };
-        if let Some(file) = content {
-            return Ok(Arc::clone(file));
-        }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(!*has_content);
-        let file = Arc::new(scratch.open_with(id.to_string(), &options)?);
+        let file = self.contents.open(id, !*has_content)?;
         *has_content = true;
-        *content = Some(Arc::clone(&file));
         Ok(file)
     }
 

@@ -1,8 +1,9 @@
 //! A real listener, real result directories, and a queue that knows some records.
 
 use super::*;
-use crate::job::{Decision, Document, FileEntry, Progress, Record, State as JobState, Verdict};
+use crate::job::{Decision, Digest, Document, FileEntry, Progress, Record, State as JobState, Verdict};
 use crate::queue::{Claimed, Cursor, Filter, Lease, QueueError, Settlement, Status, Submission, WorkerId};
+use crate::results::Results;
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -92,7 +93,8 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let routes = router(Arc::clone(&queue) as Arc<dyn Queue>, Arc::clone(&results));
+        let reader = Reader::new(&directory.path().join("results"));
+        let routes = router(Arc::clone(&queue) as Arc<dyn Queue>, reader);
         let served = tokio::spawn(serve(listener, routes, async {
             let _ = stopped.await;
         }));
@@ -114,7 +116,12 @@ impl Site {
             }
             staging.files().write(name, bytes).unwrap();
         }
-        let files: Vec<FileEntry> = staging.inventory(100).unwrap().files;
+        let entry = |&(name, bytes): &(&str, &[u8])| FileEntry {
+            name: name.to_owned(),
+            size: bytes.len() as u64,
+            sha256: Digest::of(bytes).hex(),
+        };
+        let files: Vec<FileEntry> = files.iter().map(entry).collect();
         let document = json!({
             "id": ID, "algorithm": "forecast", "attempt": attempt, "state": state,
             "timestamp": "2026-11-21T18:00:00Z", "verdict": {"kind": "done"}, "result": {"n": attempt}, "files": files,

@@ -126,16 +126,9 @@ async fn seal(
     let state = state_after(decision(claimed, &executed.verdict));
     let keep_files = executed.verdict.is_done();
     let (job, number, log) = (claimed.job.clone(), claimed.lease.attempt, executed.log.clone());
-    let tree = executed.tree.take();
-    let max_entries = executed.provenance.limits.map_or(0, |limits| limits.result_files as usize);
     let report = executed.report();
     let sealed = blocking(move || {
-        let mut files = Vec::new();
-        if let Some(tree) = tree.filter(|_| keep_files) {
-            tree.publish(staging.files())?;
-            files = staging.inventory(max_entries)?.files;
-        }
-        let document = report.document(&job, number, state, files);
+        let document = report.publish(&job, number, state, staging.files())?;
         let sealed = staging.seal(&serde_json::to_vec(&document)?, &log, keep_files)?;
         Ok((sealed, document.usage))
     });

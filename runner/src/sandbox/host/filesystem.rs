@@ -7,7 +7,7 @@ use super::Host;
 use super::bindings::wasi::clocks::wall_clock::Datetime;
 use super::bindings::wasi::filesystem::{preopens, types};
 use super::io::{InputStream, IoError, MAX_CHUNK, OutputStream};
-use crate::sandbox::tree::{NodeId, ROOT, Stat, TreeError};
+use crate::sandbox::tree::{HostFault, NodeId, ROOT, Stat, TreeError};
 use types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, MetadataHashValue,
     NewTimestamp, OpenFlags, PathFlags,
@@ -22,9 +22,12 @@ pub struct Descriptor {
     flags: DescriptorFlags,
 }
 
-/// What is left of a directory's entries.
+/// How far a directory's entries were read. It has no names of its own, which would be memory that nothing counts.
 #[derive(Debug)]
-pub struct Listing(std::vec::IntoIter<(String, bool)>);
+pub struct Listing {
+    directory: NodeId,
+    after: Option<String>,
+}
 
 type FsResult<T> = Result<T, TreeError>;
 
@@ -38,8 +41,9 @@ impl From<ResourceTableError> for TreeError {
     }
 }
 
-fn code(error: TreeError) -> ErrorCode {
-    match error {
+/// The guest's word for an error; the host's own faults end the guest instead.
+fn code(error: TreeError) -> wasmtime::Result<ErrorCode> {
+    Ok(match error {
         TreeError::NoEntry => ErrorCode::NoEntry,
         TreeError::Exist => ErrorCode::Exist,
         TreeError::NotDirectory => ErrorCode::NotDirectory,
@@ -51,8 +55,8 @@ fn code(error: TreeError) -> ErrorCode {
         TreeError::IllegalName => ErrorCode::IllegalByteSequence,
         TreeError::InsufficientSpace => ErrorCode::InsufficientSpace,
         TreeError::Quota => ErrorCode::Quota,
-        TreeError::Io => ErrorCode::Io,
-    }
+        TreeError::Io(kind) => return Err(HostFault(kind).into()),
+    })
 }
 
 fn kind(directory: bool) -> DescriptorType {
@@ -108,11 +112,11 @@ impl Host {
 
 impl types::Host for Host {
     fn convert_error_code(&mut self, error: TreeError) -> wasmtime::Result<ErrorCode> {
-        Ok(code(error))
+        code(error)
     }
 
     fn filesystem_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
-        Ok(self.table.get(&error)?.cause.map(code))
+        self.table.get(&error)?.cause.map(code).transpose()
     }
 }
 
@@ -185,8 +189,10 @@ impl types::HostDescriptor for Host {
     }
 
     fn read_directory(&mut self, directory: Resource<Descriptor>) -> FsResult<Resource<Listing>> {
-        let entries = self.tree.list(self.directory(&directory)?)?;
-        Ok(self.table.push(Listing(entries.into_iter()))?)
+        let directory = self.directory(&directory)?;
+        let listing = self.table.push(Listing { directory, after: None })?;
+        self.tree.retain(directory)?;
+        Ok(listing)
     }
 
     fn create_directory_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
@@ -316,12 +322,15 @@ impl types::HostDescriptor for Host {
 
 impl types::HostDirectoryEntryStream for Host {
     fn read_directory_entry(&mut self, listing: Resource<Listing>) -> FsResult<Option<DirectoryEntry>> {
-        let next = self.table.get_mut(&listing)?.0.next();
-        Ok(next.map(|(name, directory)| DirectoryEntry { type_: kind(directory), name }))
+        let Listing { directory, after } = self.table.get_mut(&listing)?;
+        let Some((name, is_directory)) = self.tree.next_entry(*directory, after.as_deref())? else { return Ok(None) };
+        *after = Some(name.clone());
+        Ok(Some(DirectoryEntry { type_: kind(is_directory), name }))
     }
 
     fn drop(&mut self, listing: Resource<Listing>) -> wasmtime::Result<()> {
-        self.table.delete(listing)?;
+        let listing = self.table.delete(listing)?;
+        self.tree.release(listing.directory);
         Ok(())
     }
 }

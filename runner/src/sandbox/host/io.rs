@@ -7,7 +7,7 @@ use super::bindings::wasi::io::{error, streams};
 use crate::body::Body;
 use crate::job::LimitName;
 use crate::sandbox::limits::Refusal;
-use crate::sandbox::tree::{NodeId, TreeError};
+use crate::sandbox::tree::{HostFault, NodeId, TreeError};
 use wasmtime::component::Resource;
 use wasmtime::component::ResourceTableError;
 
@@ -81,7 +81,7 @@ pub enum StreamError {
     Closed,
     /// This operation failed; the stream goes on.
     Failed(IoError),
-    /// The guest broke a rule of the interface.
+    /// The guest broke a rule of the interface, or the host cannot keep its side of it: the guest ends.
     Trap(wasmtime::Error),
 }
 
@@ -93,7 +93,10 @@ impl From<ResourceTableError> for StreamError {
 
 impl From<TreeError> for StreamError {
     fn from(error: TreeError) -> Self {
-        StreamError::Failed(IoError { message: format!("{error:?}"), cause: Some(error) })
+        match error {
+            TreeError::Io(kind) => StreamError::Trap(HostFault(kind).into()),
+            error => StreamError::Failed(IoError { message: format!("{error:?}"), cause: Some(error) }),
+        }
     }
 }
 
@@ -108,7 +111,7 @@ impl Host {
             InputStream::Body { body, offset } => {
                 let read = body.read_at(&mut buffer, *offset).map_err(|error| {
                     tracing::error!(%error, "a fetched input can no longer be read");
-                    StreamError::from(TreeError::Io)
+                    StreamError::from(TreeError::Io(error.kind()))
                 })?;
                 *offset += read as u64;
                 read

@@ -4,6 +4,10 @@ use super::TreeError;
 
 /// How deep a directory may lie.
 pub(super) const MAX_DEPTH: usize = 32;
+/// How long an entry's path from the root may be, in bytes: what is kept can then be named in a URL, and on any host
+/// below wherever results are.
+pub(super) const MAX_LENGTH: usize = 1024;
+/// How long a path may be that a guest asks for, before `.` and `..` are resolved.
 const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
 
@@ -11,7 +15,7 @@ const MAX_NAME: usize = 255;
 ///
 /// There are no symbolic links, so `..` can be resolved without looking. A path that leaves the directory, or
 /// is absolute, is not permitted; a name with control characters could not be shown safely and is illegal.
-pub fn normalise(path: &str) -> Result<Vec<&str>, TreeError> {
+pub(super) fn normalise(path: &str) -> Result<Vec<&str>, TreeError> {
     if path.len() > MAX_PATH {
         return Err(TreeError::NameTooLong);
     }

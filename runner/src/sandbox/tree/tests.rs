@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::LimitName;
+use crate::job::{FileEntry, LimitName};
 use cap_std::ambient_authority;
 use proptest::prelude::*;
 
@@ -15,6 +15,12 @@ fn tree(bytes: u64, entries: u32) -> Fixture {
     Fixture { tree: Tree::new(Arc::new(dir), Quota::new(bytes, entries)), scratch, target }
 }
 
+impl Fixture {
+    fn publish(&self) -> Vec<FileEntry> {
+        self.tree.publish(&Dir::open_ambient_dir(self.target.path(), ambient_authority()).unwrap()).unwrap()
+    }
+}
+
 fn write(tree: &mut Tree, path: &str, bytes: &[u8]) -> Result<(), TreeError> {
     let id = tree.lookup(ROOT, path).or_else(|_| tree.create_file(ROOT, path))?;
     tree.retain(id)?;
@@ -24,15 +30,100 @@ fn write(tree: &mut Tree, path: &str, bytes: &[u8]) -> Result<(), TreeError> {
 }
 
 #[test]
-fn what_was_written_is_published_under_its_name() {
-    let Fixture { mut tree, scratch, target } = tree(1 << 20, 10);
-    tree.create_directory(ROOT, "a").unwrap();
-    write(&mut tree, "a/b.txt", b"hello").unwrap();
-    write(&mut tree, "empty", b"").unwrap();
-    tree.publish(&Dir::open_ambient_dir(target.path(), ambient_authority()).unwrap()).unwrap();
-    assert_eq!(std::fs::read(target.path().join("a/b.txt")).unwrap(), b"hello");
-    assert_eq!(std::fs::read(target.path().join("empty")).unwrap(), b"");
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+fn what_was_written_is_published_under_its_name_and_listed_with_its_digest() {
+    let mut fixture = tree(1 << 20, 10);
+    fixture.tree.create_directory(ROOT, "a").unwrap();
+    for (path, bytes) in [("a/b.txt", b"abc".as_slice()), ("a-file", b""), ("z", b"hello")] {
+        write(&mut fixture.tree, path, bytes).unwrap();
+    }
+    let files = fixture.publish();
+    let listed: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.size)).collect();
+    assert_eq!(listed, [("a-file", 0), ("a/b.txt", 3), ("z", 5)]);
+    assert_eq!(files[0].sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_eq!(files[1].sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(std::fs::read(fixture.target.path().join("a/b.txt")).unwrap(), b"abc");
+    assert_eq!(std::fs::read(fixture.target.path().join("a-file")).unwrap(), b"");
+    assert_eq!(std::fs::read_dir(fixture.scratch.path()).unwrap().count(), 0);
+}
+
+/// How many files in a directory this process has open.
+#[cfg(target_os = "linux")]
+fn open_files(directory: &std::path::Path) -> usize {
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|file| file.parent() == Some(directory)).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn many_open_files_are_few_files_of_the_host() {
+    let Fixture { mut tree, scratch, .. } = tree(1 << 20, 200);
+    let files: Vec<_> = (0..100_u8).map(|n| tree.create_file(ROOT, &n.to_string()).unwrap()).collect();
+    for (n, file) in (0..).zip(&files) {
+        tree.retain(*file).unwrap();
+        tree.write(*file, &[n], 0).unwrap();
+    }
+    let host = scratch.path().canonicalize().unwrap();
+    assert_eq!(open_files(&host), contents::MAX_OPEN);
+    tree.unlink(ROOT, "0").unwrap();
+    for (n, file) in (0..).zip(&files) {
+        let mut byte = [0];
+        assert_eq!((tree.read(*file, &mut byte, 0), byte), (Ok(1), [n]), "also if it has no name any more");
+        tree.write(*file, &[n], 1).unwrap();
+        assert!(open_files(&host) <= contents::MAX_OPEN);
+        tree.release(*file);
+    }
+    assert_eq!((open_files(&host), std::fs::read_dir(&host).unwrap().count()), (0, 99));
+}
+
+#[test]
+fn a_failure_of_the_hosts_disk_is_told_from_a_refusal() {
+    let Fixture { mut tree, scratch, .. } = tree(1 << 20, 10);
+    scratch.close().unwrap();
+    assert_eq!(write(&mut tree, "a", b"x"), Err(TreeError::Io(std::io::ErrorKind::NotFound)));
+}
+
+#[test]
+fn a_directory_is_read_in_order_while_it_changes() {
+    let Fixture { mut tree, scratch: _scratch, .. } = tree(1 << 20, 10);
+    for name in ["c", "a"] {
+        tree.create_file(ROOT, name).unwrap();
+    }
+    tree.create_directory(ROOT, "b").unwrap();
+    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("a".to_owned(), false))));
+    tree.unlink(ROOT, "a").unwrap();
+    assert_eq!(tree.next_entry(ROOT, Some("a")), Ok(Some(("b".to_owned(), true))));
+    assert_eq!(tree.next_entry(ROOT, Some("b")), Ok(Some(("c".to_owned(), false))));
+    assert_eq!(tree.next_entry(ROOT, Some("c")), Ok(None));
+}
+
+#[test]
+fn no_path_is_longer_than_can_be_published() {
+    let mut fixture = tree(1 << 30, 100);
+    let tree = &mut fixture.tree;
+    let name = "n".repeat(255);
+    let mut path = name.clone();
+    for _ in 0..3 {
+        tree.create_directory(ROOT, &path).unwrap();
+        path = format!("{path}/{name}");
+    }
+    assert_eq!(path.len(), 1023);
+    write(tree, &path, b"x").unwrap();
+    let parent = tree.lookup(ROOT, &path[..767]).unwrap();
+    tree.create_directory(ROOT, &format!("{}/d", &path[..767])).unwrap();
+    tree.create_file(parent, &format!("d/{}", "e".repeat(254))).unwrap();
+    assert_eq!(tree.create_file(parent, &format!("d/{}", "e".repeat(255))), Err(TreeError::NameTooLong));
+    assert_eq!(tree.create_directory(parent, &format!("d/{}", "f".repeat(255))), Err(TreeError::NameTooLong));
+
+    tree.create_directory(ROOT, "above").unwrap();
+    assert_eq!(tree.rename((ROOT, &name), (ROOT, "above/n")), Ok(()), "two bytes less in all");
+    tree.rename((ROOT, "above/n"), (ROOT, "n")).unwrap();
+    let longer = "m".repeat(255);
+    assert_eq!(tree.rename((ROOT, "n"), (ROOT, &format!("above/{longer}"))), Err(TreeError::NameTooLong));
+    tree.rename((ROOT, "n"), (ROOT, &longer)).unwrap();
+    assert_eq!(tree.rename((ROOT, &longer), (ROOT, &format!("above/{longer}"))), Err(TreeError::NameTooLong));
+    let files = fixture.publish();
+    assert_eq!(files.iter().map(|file| file.name.len()).collect::<Vec<_>>(), [1024, 1023]);
 }
 
 #[test]
@@ -80,7 +171,8 @@ fn a_rename_replaces_what_has_the_name() {
     write(&mut tree, "a", b"new").unwrap();
     write(&mut tree, "b", b"old").unwrap();
     tree.rename((ROOT, "a"), (ROOT, "b")).unwrap();
-    assert_eq!(tree.list(ROOT).unwrap(), [("b".to_owned(), false)]);
+    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("b".to_owned(), false))));
+    assert_eq!(tree.next_entry(ROOT, Some("b")), Ok(None));
     tree.create_directory(ROOT, "d").unwrap();
     assert_eq!(tree.rename((ROOT, "b"), (ROOT, "d")), Err(TreeError::IsDirectory));
     assert_eq!(tree.rename((ROOT, "d"), (ROOT, "d/e")), Err(TreeError::Invalid));

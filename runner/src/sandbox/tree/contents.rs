@@ -1,0 +1,66 @@
+//! The contents of a tree's files: numbered host files, of which few are open at once.
+
+use super::NodeId;
+use cap_std::fs::{Dir, File, OpenOptions};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// How many host files one tree holds open, however many handles its guest has: the host's number of open files is
+/// shared by all guests.
+pub(super) const MAX_OPEN: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Contents {
+    scratch: Arc<Dir>,
+    /// The one that was used last is at the back.
+    open: VecDeque<(NodeId, File)>,
+}
+
+impl Contents {
+    /// Contents in numbered files of `scratch`.
+    pub(super) fn new(scratch: Arc<Dir>) -> Self {
+        Self { scratch, open: VecDeque::new() }
+    }
+
+    /// The host file of an entry, opened if need be; whichever was not used for longest is closed for it.
+    pub(super) fn open(&mut self, id: NodeId, is_new: bool) -> io::Result<&File> {
+        let file = match self.close(id) {
+            Some(file) => file,
+            None => {
+                if self.open.len() >= MAX_OPEN {
+                    self.open.pop_front();
+                }
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create_new(is_new);
+                self.scratch.open_with(id.to_string(), &options)?
+            }
+        };
+        self.open.push_back((id, file));
+        Ok(&self.open[self.open.len() - 1].1)
+    }
+
+    /// Closes the host file of an entry; returns it if it was open.
+    pub(super) fn close(&mut self, id: NodeId) -> Option<File> {
+        let place = self.open.iter().position(|(open, _)| *open == id)?;
+        self.open.remove(place).map(|(_, file)| file)
+    }
+
+    /// Removes the host file of an entry.
+    pub(super) fn remove(&mut self, id: NodeId) {
+        self.close(id);
+        if let Err(error) = self.scratch.remove_file(id.to_string()) {
+            tracing::error!(%error, "a file of the staging directory could not be removed");
+        }
+    }
+
+    /// Reads the host file of an entry from its beginning.
+    pub(super) fn reader(&self, id: NodeId) -> io::Result<File> {
+        self.scratch.open(id.to_string())
+    }
+
+    /// Gives the host file of an entry a name in another directory.
+    pub(super) fn move_to(&self, id: NodeId, target: &Dir, name: &str) -> io::Result<()> {
+        self.scratch.rename(id.to_string(), target, name)
+    }
+}
