@@ -52,7 +52,7 @@ impl Bench {
     fn new(directory: &std::path::Path) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let queue = SqliteQueue::open(&directory.join("queue.db"))?;
-        let worker = WorkerId { start: JobId::new(), name: "bench".to_owned() };
+        let worker = WorkerId { start: JobId::new(), name: "bench".to_owned(), lease: Duration::from_secs(15) };
         runtime.block_on(queue.register(&worker))?;
         let document = Document::read(
             r#"{"algorithm": "forecast", "params": {"horizon": 48}, "input": "http://data/demand.csv"}"#,

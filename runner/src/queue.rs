@@ -55,6 +55,8 @@ pub struct WorkerId {
     pub start: JobId,
     /// What the operator calls it; pinned jobs name it.
     pub name: String,
+    /// How long its leases last without a heartbeat. Whoever watches it goes by this, not by a lease of its own.
+    pub lease: Duration,
 }
 
 /// The exclusive right to one attempt at one job.
@@ -162,9 +164,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError>;
 
-    /// Ends attempts whose holder has not beaten for `lease`, as seen by this process's own clock, and
-    /// returns what became of them. To be called every second or so.
-    async fn take_over(&self, lease: Duration) -> Result<Vec<(Lease, Decision)>, QueueError>;
+    /// Ends attempts whose holder has not beaten for as long as its leases last, as seen by this process's own
+    /// clock, and returns what became of them. To be called every second or so.
+    ///
+    /// `worker`, who asks, is never taken for lost: a process that was stopped for a while and goes on finds its
+    /// own heartbeats old as well.
+    async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError>;
 
     /// One job with its history.
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError>;

@@ -2,6 +2,8 @@
 
 mod attempt;
 mod heartbeat;
+#[cfg(test)]
+mod tests;
 
 use crate::execute::Executor;
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
@@ -12,7 +14,7 @@ use heartbeat::{Heart, Leases};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -140,7 +142,7 @@ impl Worker {
         results: Arc<Results>,
         observer: Observer,
     ) -> Self {
-        let id = WorkerId { start: JobId::new(), name: options.name.clone() };
+        let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease };
         let shared = Shared { id, queue, executor, results, observer, leases: Leases::default() };
         Self { shared: Arc::new(shared), options }
     }
@@ -153,7 +155,7 @@ impl Worker {
         let Self { shared, options } = self;
         shared.queue.register(&shared.id).await?;
         let heart = Heart::start(Arc::clone(&shared), options.heartbeat, options.lease)?;
-        let reaper = tokio::spawn(take_over(Arc::clone(&shared), options.lease));
+        let reaper = tokio::spawn(take_over(Arc::clone(&shared)));
         let mut attempts = JoinSet::new();
         let made = claim_all(&shared, &options, &mut shutdown, &mut attempts).await;
         drain(&shared, &mut shutdown, &mut attempts).await;
@@ -197,7 +199,10 @@ async fn claim_all(
             }
             Err(error) => {
                 shared.trouble("claiming a job", &error);
-                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = shutdown.wait_for(|told| *told != Shutdown::No) => {}
+                }
             }
         }
         while attempts.try_join_next().is_some() {}
@@ -206,7 +211,18 @@ async fn claim_all(
 }
 
 async fn hold(shared: Arc<Shared>, claimed: Claimed, permit: OwnedSemaphorePermit) {
-    attempt::make(&shared, claimed).await;
+    let started = Instant::now();
+    let (making, claimed) = (Arc::clone(&shared), Arc::new(claimed));
+    // A task of its own: heartbeats are the worker's, so a panic that ended this one would leave the job running
+    // for as long as the worker does. A set, because it ends its tasks when it is dropped.
+    let mut attempt = JoinSet::new();
+    attempt.spawn({
+        let claimed = Arc::clone(&claimed);
+        async move { attempt::make(&making, &claimed, started).await }
+    });
+    if let Some(Err(panic)) = attempt.join_next().await {
+        attempt::abandon(&shared, &claimed, started, &panic).await;
+    }
     drop(permit);
 }
 
@@ -232,7 +248,7 @@ async fn drain(shared: &Shared, shutdown: &mut watch::Receiver<Shutdown>, attemp
         () = &mut all => return,
         told = shutdown.wait_for(|told| *told == Shutdown::Now) => {
             if told.is_ok() {
-                shared.leases.stop_all(StopReason::Interrupted);
+                shared.leases.close(StopReason::Interrupted);
             }
         }
     }
@@ -240,10 +256,10 @@ async fn drain(shared: &Shared, shutdown: &mut watch::Receiver<Shutdown>, attemp
 }
 
 /// Ends, once a second, the attempts of workers whose heartbeats have stopped.
-async fn take_over(shared: Arc<Shared>, lease: Duration) {
+async fn take_over(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(PAUSE).await;
-        match shared.queue.take_over(lease).await {
+        match shared.queue.take_over(&shared.id).await {
             Ok(taken) => {
                 for (lease, decision) in &taken {
                     shared.tell(&Event::TakenOver { lease, decision: *decision });

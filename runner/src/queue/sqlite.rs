@@ -135,22 +135,21 @@ impl SqliteQueue {
     async fn take_over_by(
         &self,
         clock: impl Fn() -> Instant + Send + Sync,
-        lease: Duration,
+        worker: &WorkerId,
     ) -> Result<Vec<(Lease, Decision)>, QueueError> {
         let before = clock();
         let beats = self.shared.reader.call(workers::beats).await?;
-        let silent = lock(&self.shared.silence).observe(&beats, before, clock(), lease);
-        if silent.is_empty() {
-            return Ok(Vec::new());
-        }
+        let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
+        silent.retain(|beat| beat.start != worker.start);
+        let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
         let asked = Instant::now();
         self.write(move |connection, now| {
             // Whatever kept this from the file, a long transaction of a third process perhaps, kept heartbeats
             // from it too. They come first; the next call will see.
-            if asked.elapsed() > (lease / 10).max(Duration::from_secs(1)) {
+            if asked.elapsed() > (shortest / 10).max(Duration::from_secs(1)) {
                 return Ok(Vec::new());
             }
-            workers::take_over(connection, &silent, lease, now.as_millisecond())
+            workers::take_over(connection, &silent, now.as_millisecond())
         })
         .await
     }
@@ -201,12 +200,13 @@ impl Queue for SqliteQueue {
         .await
     }
 
-    async fn take_over(&self, lease: Duration) -> Result<Vec<(Lease, Decision)>, QueueError> {
-        self.take_over_by(Instant::now, lease).await
+    async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
+        self.take_over_by(Instant::now, worker).await
     }
 
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
-        self.shared.reader.call(move |connection| records::find(connection, id)).await
+        let now = (self.shared.clock)().as_millisecond();
+        self.shared.reader.call(move |connection| records::find(connection, id, now)).await
     }
 
     /// A page may end before `limit` if its documents are large; what comes with it is where to go on.
@@ -216,8 +216,8 @@ impl Queue for SqliteQueue {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<(Vec<Record>, Option<Cursor>), QueueError> {
-        let filter = filter.clone();
-        self.shared.lister.call(move |connection| records::list(connection, &filter, after, limit)).await
+        let (filter, now) = (filter.clone(), (self.shared.clock)().as_millisecond());
+        self.shared.lister.call(move |connection| records::list(connection, &filter, after, limit, now)).await
     }
 
     async fn status(&self) -> Result<Status, QueueError> {

@@ -58,7 +58,7 @@ impl Queue for Records {
     async fn settle(&self, _: &WorkerId, _: &Lease, _: Settlement) -> Result<(), QueueError> {
         unasked()
     }
-    async fn take_over(&self, _: Duration) -> Result<Vec<(Lease, Decision)>, QueueError> {
+    async fn take_over(&self, _: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         unasked()
     }
     async fn list(&self, _: &Filter, _: Option<Cursor>, _: usize) -> Result<(Vec<Record>, Option<Cursor>), QueueError> {

@@ -2,42 +2,80 @@
 
 use super::{Event, PAUSE, Shared};
 use crate::execute::{Attempt, Executed};
-use crate::job::{Decision, Limits, Standing, State, Verdict, decide};
+use crate::job::{Decision, Limits, Standing, State, Usage, Verdict, decide};
 use crate::queue::{Claimed, Lease, QueueError, Settlement};
 use crate::results::{Sealed, Staging};
+use crate::sandbox::StopReason;
 use std::io;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 /// How often a guest's words about its progress are written down.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Runs a claimed job and settles it. Whatever happens ends in a verdict.
-pub(super) async fn make(shared: &Arc<Shared>, claimed: Claimed) {
-    let started = Instant::now();
-    let (attempt, refused) = begin(shared, &claimed);
+pub(super) async fn make(shared: &Arc<Shared>, claimed: &Claimed, started: Instant) {
+    let (attempt, refused) = begin(shared, claimed);
     shared.leases.add(claimed.lease.clone(), Arc::clone(&attempt.stop));
     let (mut executed, staging) = match (refused, stage(shared, &claimed.lease).await) {
         (Some(verdict), staging) => (shared.executor.refused(&attempt, verdict), staging.ok()),
         (None, Ok(staging)) => (execute(shared, attempt, &staging).await, Some(staging)),
         (None, Err(error)) => (shared.executor.refused(&attempt, host_error("staging its results", &error)), None),
     };
-    let sealed = seal(shared, &claimed, &mut executed, staging).await;
-    let decision = decision(&claimed, &executed.verdict);
-    let settlement =
-        Settlement { verdict: executed.verdict.clone(), decision, usage: executed.usage, published: sealed.is_some() };
+    let sealed = seal(shared, claimed, &mut executed, staging).await;
+    let Executed { verdict, usage, log, .. } = executed;
+    conclude(shared, claimed, started, End { verdict, usage, log, sealed }).await;
+}
+
+/// Settles an attempt that [`make`] could not: the host has a bug, and nothing of the attempt is published.
+pub(super) async fn abandon(shared: &Arc<Shared>, claimed: &Claimed, started: Instant, panic: &JoinError) {
+    shared.leases.stop(slice::from_ref(&claimed.lease), StopReason::Lost);
+    let verdict = Verdict::HostError { message: format!("the worker has a bug: {panic}") };
+    let end = End { verdict, usage: Usage::default(), log: Vec::new(), sealed: None };
+    conclude(shared, claimed, started, end).await;
+}
+
+/// What is left of an attempt that was made.
+struct End {
+    verdict: Verdict,
+    usage: Usage,
+    log: Vec<u8>,
+    sealed: Option<Sealed>,
+}
+
+/// Settles the attempt, shows its result, and tells of it.
+async fn conclude(shared: &Arc<Shared>, claimed: &Claimed, started: Instant, end: End) {
+    let End { verdict, usage, log, sealed } = end;
+    let (job, attempt) = (&claimed.job, claimed.lease.attempt);
+    if let Verdict::HostError { message } = &verdict {
+        shared.trouble(&format!("attempt {attempt} of job {}", job.id), message);
+    }
+    let decision = decision(claimed, &verdict);
+    let settlement = Settlement { verdict: verdict.clone(), decision, usage, published: sealed.is_some() };
     let settled = settle(shared, &claimed.lease, &settlement).await;
     shared.leases.remove(&claimed.lease);
-    publish(shared, &claimed, decision, sealed, settled).await;
-    let (job, attempt) = (&claimed.job, claimed.lease.attempt);
-    shared.tell(&match settled {
-        true => {
-            let (verdict, log) = (&executed.verdict, executed.log.as_slice());
-            Event::Ended { job, attempt, verdict, decision, took: started.elapsed(), log }
+    match settled {
+        Settled::Counts => {
+            publish(shared, claimed, decision, sealed, true).await;
+            shared.tell(&Event::Ended {
+                job,
+                attempt,
+                verdict: &verdict,
+                decision,
+                took: started.elapsed(),
+                log: &log,
+            });
         }
-        false => Event::Stale { job, attempt },
-    });
+        Settled::Stale => {
+            publish(shared, claimed, decision, sealed, false).await;
+            shared.tell(&Event::Stale { job, attempt });
+        }
+        // The record may name the sealed directory already, so it stays.
+        Settled::Unknown => {}
+    }
 }
 
 /// The attempt, and why it must not be made, if there is a reason.
@@ -138,25 +176,39 @@ async fn seal(
             Some(sealed)
         }
         Err(error) => {
-            shared.trouble("keeping a result", &error);
             executed.verdict = host_error("keeping its result", &error);
             None
         }
     }
 }
 
-/// Tells the queue; returns whether the attempt counted.
-async fn settle(shared: &Shared, lease: &Lease, settlement: &Settlement) -> bool {
+/// What the queue made of an attempt.
+enum Settled {
+    /// The attempt counts.
+    Counts,
+    /// It does not, for the lease was lost.
+    Stale,
+    /// The queue failed until the worker had to end. Either is possible: a commit may fail after it was made.
+    Unknown,
+}
+
+/// Tells the queue until it answers, or until the worker is to stop now and one more try has failed.
+async fn settle(shared: &Shared, lease: &Lease, settlement: &Settlement) -> Settled {
     loop {
-        match shared.queue.settle(&shared.id, lease, settlement.clone()).await {
-            Ok(()) => return true,
-            Err(QueueError::Stale { .. }) => return false,
-            Err(error) => {
-                // The lease is kept alive meanwhile, so nobody else runs the job for nothing.
-                shared.trouble("settling a job", &error);
-                tokio::time::sleep(PAUSE).await;
-            }
+        let is_last = shared.leases.is_closed();
+        let error = match shared.queue.settle(&shared.id, lease, settlement.clone()).await {
+            Ok(()) => return Settled::Counts,
+            Err(QueueError::Stale { .. }) => return Settled::Stale,
+            Err(error) => error,
+        };
+        if is_last {
+            let (id, attempt) = (lease.id, lease.attempt);
+            shared.trouble(&format!("settling attempt {attempt} of job {id} for the last time"), &error);
+            return Settled::Unknown;
         }
+        // The lease is kept alive meanwhile, so nobody else runs the job for nothing.
+        shared.trouble("settling a job", &error);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -4,7 +4,7 @@
 //! an index that holds only jobs in the state in question.
 
 use super::fault::Fault;
-use super::records::{parsed, time};
+use super::records::{self, parsed, time};
 use super::settle::{self, Ended};
 use super::workers;
 use crate::job::{Document, Job, JobId, State, Tube, Verdict};
@@ -24,8 +24,8 @@ const PROMOTE: &str = "
         WHERE state = 'delayed' AND ready_at <= :now ORDER BY ready_at, priority, seq LIMIT :sweep)";
 
 const EXPIRED: &str = "
-    SELECT seq FROM jobs INDEXED BY jobs_expiring WHERE expires_at IS NOT NULL AND expires_at <= :now
-    ORDER BY expires_at LIMIT :sweep";
+    SELECT seq, MAX(expires_at, submitted_at) FROM jobs INDEXED BY jobs_expiring
+    WHERE expires_at IS NOT NULL AND expires_at <= :now ORDER BY expires_at LIMIT :sweep";
 
 const MOST_URGENT: &str = "
     SELECT priority, seq, expires_at FROM jobs INDEXED BY jobs_ready
@@ -61,11 +61,12 @@ pub(super) fn claim(
 
 fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(EXPIRED)?;
-    let expired = statement.query_map(named_params! {":now": now, ":sweep": SWEEP}, |row| row.get(0))?;
-    let expired = expired.collect::<Result<Vec<i64>, _>>()?;
-    let verdict = Verdict::Cancelled { message: "it had expired before an attempt was started".to_owned() };
-    for seq in expired {
-        settle::end(connection, seq, &Ended { state: State::Cancelled, verdict: &verdict, published: None }, now)?;
+    let expired =
+        statement.query_map(named_params! {":now": now, ":sweep": SWEEP}, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let expired = expired.collect::<Result<Vec<(i64, i64)>, _>>()?;
+    let verdict = records::expired();
+    for (seq, ended) in expired {
+        settle::end(connection, seq, &Ended { state: State::Cancelled, verdict: &verdict, published: None }, ended)?;
     }
     Ok(())
 }
@@ -209,14 +210,18 @@ mod tests {
         let lease = fixture.claim("a").await.unwrap().lease;
         assert_eq!(lease.id, started);
         fixture.settle("a", &lease, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        fixture.advance(Duration::from_secs(10));
+        fixture.advance(Duration::from_secs(11));
+        let before = [fixture.find(ready).await, fixture.find(held).await];
         assert_eq!(fixture.claim("a").await.unwrap().lease.id, started, "it was started in time");
         assert!(fixture.claim("a").await.is_none());
-        for id in [ready, held] {
-            let record = fixture.find(id).await;
+        for record in [fixture.find(ready).await, fixture.find(held).await] {
             assert_eq!((record.state, record.attempts), (State::Cancelled, 0));
-            assert!(matches!(record.verdict, Some(Verdict::Cancelled { .. })) && record.finished_at.is_some());
+            assert!(matches!(record.verdict, Some(Verdict::Cancelled { .. })));
+            let lasted = record.finished_at.unwrap().duration_since(record.submitted_at);
+            assert_eq!(lasted.as_secs(), 10);
         }
+        assert_eq!([fixture.find(ready).await, fixture.find(held).await], before, "no claim is needed to see it");
+        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Cancelled], 2);
     }
 
     #[tokio::test]
@@ -253,7 +258,7 @@ mod tests {
         let fixture = Fixture::new();
         for (sql, step) in [
             (PROMOTE, "jobs USING COVERING INDEX jobs_delayed (ready_at<?)"),
-            (EXPIRED, "jobs USING COVERING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
+            (EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
             (MOST_URGENT, "jobs USING INDEX jobs_ready (tube=? AND host=?)"),
         ] {
             let plan = fixture.plan(sql);

@@ -19,11 +19,14 @@ pub(super) fn document() -> Document {
     Document::new("x".parse().unwrap())
 }
 
+/// How long the leases of [`worker`] last.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
+
 /// The worker of this name; its identity follows from the name.
 pub(super) fn worker(name: &str) -> WorkerId {
     let mut start = [0; 16];
     start[..16.min(name.len())].copy_from_slice(&name.as_bytes()[..16.min(name.len())]);
-    WorkerId { start: JobId::from_bytes(start), name: name.to_owned() }
+    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE }
 }
 
 /// A failure that may pass.

@@ -233,7 +233,7 @@ impl Run {
                 for _ in 0..2 {
                     self.looks += 1;
                     let looked = start + Duration::from_secs(self.looks * 100);
-                    self.fixture.queue.take_over_by(|| looked, Duration::from_secs(15)).await.unwrap();
+                    self.fixture.queue.take_over_by(|| looked, &worker("nobody")).await.unwrap();
                 }
                 self.model.end_attempts_of(&[0, 1, 2], "lost");
             }
@@ -284,9 +284,13 @@ impl Run {
         let (records, more) = self.fixture.queue.list(&Filter::default(), None, 1000).await.unwrap();
         assert_eq!((records.len(), more), (self.model.jobs.len(), None));
         for (record, job) in records.iter().zip(&self.model.jobs) {
-            assert_eq!((record.id, record.state, record.attempts), (job.id, job.state, job.attempts));
-            assert_eq!(record.verdict.as_ref().map(Verdict::kind), job.verdict);
-            assert_eq!(record.finished_at.is_some(), job.state.is_final());
+            let (state, verdict) = match job.expires_at.is_some_and(|expires_at| expires_at <= self.model.now) {
+                true => (State::Cancelled, Some("cancelled")),
+                false => (job.state, job.verdict),
+            };
+            assert_eq!((record.id, record.state, record.attempts), (job.id, state, job.attempts));
+            assert_eq!(record.verdict.as_ref().map(Verdict::kind), verdict);
+            assert_eq!(record.finished_at.is_some(), state.is_final());
             assert_eq!(record.document, job.document);
         }
         let status = self.fixture.queue.status().await.unwrap();

@@ -1,7 +1,9 @@
 //! From rows to records: single jobs, and pages of them.
+//!
+//! A job that has expired before it was started is cancelled, also while no worker has come by to write that down.
 
 use super::fault::Fault;
-use crate::job::{AlgorithmName, AttemptRecord, Document, JobId, Progress, Record, State, Tube};
+use crate::job::{AlgorithmName, AttemptRecord, Document, JobId, Progress, Record, State, Tube, Verdict};
 use crate::queue::{Cursor, Filter};
 use jiff::Timestamp;
 use rusqlite::types::ToSql;
@@ -14,7 +16,7 @@ const PAGE_BYTES: usize = 64 << 20;
 
 const RECORD: &str = "
     SELECT jobs.seq, id, state, attempts, verdict, submitted_at, ready_at, started_at, finished_at, published,
-        progress, progress_message, json
+        progress, progress_message, json, expires_at
     FROM jobs JOIN documents ON documents.seq = jobs.seq";
 
 const HISTORY: &str =
@@ -39,17 +41,22 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::Unusable(format!("a value cannot be written as JSON: {error}")))
 }
 
-/// One job with its history.
-pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Record>, Fault> {
+/// The verdict on a job that was not started before it expired.
+pub(super) fn expired() -> Verdict {
+    Verdict::Cancelled { message: "it had expired before an attempt was started".to_owned() }
+}
+
+/// One job with its history, as it is at the time `now`.
+pub(super) fn find(connection: &Connection, id: JobId, now: i64) -> Result<Option<Record>, Fault> {
     let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE id = ?1"))?;
     let mut rows = statement.query([id.as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let mut record = record(row)?;
+    let mut record = record(row, now)?;
     record.history = Some(history(connection, id, row.get(0)?)?);
     Ok(Some(record))
 }
 
-fn record(row: &Row<'_>) -> Result<Record, Fault> {
+fn record(row: &Row<'_>, now: i64) -> Result<Record, Fault> {
     let id = JobId::from_bytes(row.get(1)?);
     let some_time = |column| row.get::<_, Option<i64>>(column)?.map(time).transpose();
     let state: State = row.get::<_, String>(2)?.parse().map_err(|error| Fault::corrupt("a job's state", error))?;
@@ -59,7 +66,7 @@ fn record(row: &Row<'_>) -> Result<Record, Fault> {
     };
     let verdict: Option<String> = row.get(4)?;
     let document: Document = parsed("document", id, row.get_ref(12)?.as_str().map_err(rusqlite::Error::from)?)?;
-    Ok(Record {
+    let mut record = Record {
         id,
         state,
         attempts: row.get(3)?,
@@ -72,7 +79,13 @@ fn record(row: &Row<'_>) -> Result<Record, Fault> {
         progress,
         document,
         history: None,
-    })
+    };
+    if let Some(expires_at) = row.get::<_, Option<i64>>(13)?.filter(|expires_at| *expires_at <= now) {
+        record.state = State::Cancelled;
+        record.verdict = Some(expired());
+        record.finished_at = Some(time(expires_at)?.max(record.submitted_at));
+    }
+    Ok(record)
 }
 
 fn history(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<AttemptRecord>, Fault> {
@@ -95,12 +108,13 @@ fn history(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<AttemptRe
     Ok(history)
 }
 
-/// A page of jobs in order of submission, and the last one's place if there are more.
+/// A page of jobs in order of submission, as they are at the time `now`, and the last one's place if there are more.
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     after: Option<Cursor>,
     limit: usize,
+    now: i64,
 ) -> Result<(Vec<Record>, Option<Cursor>), Fault> {
     let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
     let states: BTreeSet<State> = filter.states.iter().copied().collect();
@@ -108,10 +122,13 @@ pub(super) fn list(
     let fetched = i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1);
     let mut places = Vec::new();
     if states.is_empty() {
-        places = page(connection, filter, None, after, fetched)?;
+        places = page(connection, filter, Which::All, (after, fetched, now))?;
     }
     for state in states {
-        places.extend(page(connection, filter, Some(state), after, fetched)?);
+        places.extend(page(connection, filter, Which::In(state), (after, fetched, now))?);
+        if state == State::Cancelled {
+            places.extend(page(connection, filter, Which::Expired, (after, fetched, now))?);
+        }
     }
     places.sort_unstable();
     let more_than_limit = places.len() > limit;
@@ -123,7 +140,7 @@ pub(super) fn list(
         let mut rows = statement.query([place])?;
         let Some(row) = rows.next()? else { return Err(Fault::Corrupt(format!("job number {place} has no document"))) };
         bytes += row.get_ref(12)?.as_str().map_err(rusqlite::Error::from)?.len();
-        records.push(record(row)?);
+        records.push(record(row, now)?);
         if bytes > PAGE_BYTES {
             break;
         }
@@ -133,42 +150,70 @@ pub(super) fn list(
     Ok((records, last.filter(|_| more)))
 }
 
-/// The places of the first jobs after `after` that fit. The states are asked for one by one because each is then
-/// a walk along an index, however many jobs are in the others.
+/// The jobs among which one step of a listing looks.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    All,
+    /// Those that are in this state, and not only until somebody sees that they have expired.
+    In(State),
+    /// Those that have expired and that no claim has cancelled so far.
+    Expired,
+}
+
+impl Which {
+    fn sql(self) -> &'static str {
+        match self {
+            Which::All => "",
+            Which::In(State::Held | State::Delayed | State::Ready) => {
+                " AND state = :state AND (expires_at IS NULL OR expires_at > :now)"
+            }
+            Which::In(_) => " AND state = :state",
+            Which::Expired => " AND expires_at <= :now",
+        }
+    }
+}
+
+/// The places of the first jobs after `after` that fit, `limit` at most, at the time `now`. The states are asked
+/// for one by one because each is then a walk along an index, however many jobs are in the others.
 fn page(
     connection: &Connection,
     filter: &Filter,
-    state: Option<State>,
-    after: i64,
-    limit: i64,
+    which: Which,
+    (after, limit, now): (i64, i64, i64),
 ) -> Result<Vec<i64>, Fault> {
-    let state = state.map(State::as_str);
+    let sql = page_sql(filter, which);
+    let state = match which {
+        Which::In(state) => Some(state.as_str()),
+        Which::All | Which::Expired => None,
+    };
+    let now = sql.contains(":now").then_some(now);
     let tube = filter.tube.as_ref().map(Tube::as_str);
     let algorithm = filter.algorithm.as_ref().map(AlgorithmName::as_str);
-    let named: [(&str, Option<&dyn ToSql>); 6] = [
+    let named: [(&str, Option<&dyn ToSql>); 7] = [
         (":after", Some(&after)),
         (":limit", Some(&limit)),
+        (":now", now.as_ref().map(|now| now as _)),
         (":tag", filter.tag.as_ref().map(|tag| tag as _)),
         (":state", state.as_ref().map(|state| state as _)),
         (":tube", tube.as_ref().map(|tube| tube as _)),
         (":algorithm", algorithm.as_ref().map(|algorithm| algorithm as _)),
     ];
     let named: Vec<(&str, &dyn ToSql)> = named.iter().filter_map(|&(name, value)| Some((name, value?))).collect();
-    let mut statement = connection.prepare_cached(&page_sql(filter, state.is_some()))?;
+    let mut statement = connection.prepare_cached(&sql)?;
     let places = statement.query_map(named.as_slice(), |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(places)
 }
 
-fn page_sql(filter: &Filter, by_state: bool) -> String {
+fn page_sql(filter: &Filter, which: Which) -> String {
     let from = match filter.tag {
         // The cross join has SQLite start from the tag.
         Some(_) => "tags CROSS JOIN jobs USING (seq) WHERE tag = :tag AND tags.seq > :after",
         None => "jobs WHERE seq > :after",
     };
-    let state = if by_state { " AND state = :state" } else { "" };
+    let which = which.sql();
     let tube = if filter.tube.is_some() { " AND tube = :tube" } else { "" };
     let algorithm = if filter.algorithm.is_some() { " AND algorithm = :algorithm" } else { "" };
-    format!("SELECT seq FROM {from}{state}{tube}{algorithm} ORDER BY seq LIMIT :limit")
+    format!("SELECT seq FROM {from}{which}{tube}{algorithm} ORDER BY seq LIMIT :limit")
 }
 
 /// When the next job becomes due that was not due at `after`.
@@ -236,6 +281,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_that_has_expired_is_cancelled_though_no_worker_has_come_by() {
+        let fixture = Fixture::new();
+        let expires = Some("10s".parse().unwrap());
+        let delay = Some("1h".parse().unwrap());
+        let ready = fixture.submit(Document { expires, ..document() }).await;
+        let others = [
+            fixture.submit(Document { expires, hold: true, ..document() }).await,
+            fixture.submit(Document { expires, delay, ..document() }).await,
+        ];
+        let lasting = fixture.submit(document()).await;
+        let waiting = Filter { states: vec![State::Held, State::Delayed, State::Ready], ..Filter::default() };
+        let cancelled = Filter { states: vec![State::Cancelled], ..Filter::default() };
+        let everything = [ready, others[0], others[1], lasting];
+        fixture.advance(std::time::Duration::from_millis(9_999));
+        assert_eq!(all(&fixture, &waiting, 1).await, everything);
+        assert_eq!(fixture.find(ready).await.state, State::Ready);
+        fixture.advance(std::time::Duration::from_millis(1));
+        assert_eq!(all(&fixture, &waiting, 1).await, [lasting]);
+        assert_eq!(all(&fixture, &cancelled, 1).await, everything[..3]);
+        assert_eq!(all(&fixture, &Filter::default(), 1).await, everything);
+        for id in &everything[..3] {
+            let record = fixture.find(*id).await;
+            assert_eq!((record.state, record.verdict), (State::Cancelled, Some(expired())));
+            assert_eq!(record.finished_at.unwrap().duration_since(record.submitted_at).as_secs(), 10);
+        }
+        let (listed, _) = fixture.queue.list(&cancelled, None, 1).await.unwrap();
+        assert_eq!(listed[0].state, State::Cancelled);
+    }
+
+    #[tokio::test]
     async fn a_page_of_large_documents_ends_early_and_goes_on() {
         let fixture = Fixture::new();
         let data = format!("data:,{}", "x".repeat((2 << 20) - 10));
@@ -270,8 +345,12 @@ mod tests {
         let fixture = Fixture::new();
         let tagged = Filter { tag: Some("a".to_owned()), ..Filter::default() };
         for (sql, step) in [
-            (page_sql(&Filter::default(), true), "jobs USING COVERING INDEX jobs_state (state=? AND rowid>?)"),
-            (page_sql(&tagged, true), "tags USING PRIMARY KEY (tag=? AND seq>?)"),
+            (page_sql(&Filter::default(), Which::In(State::Done)), "jobs USING COVERING INDEX jobs_state (state=? AND"),
+            (
+                page_sql(&Filter::default(), Which::In(State::Ready)),
+                "jobs USING INDEX jobs_state (state=? AND rowid>?)",
+            ),
+            (page_sql(&tagged, Which::In(State::Ready)), "tags USING PRIMARY KEY (tag=? AND seq>?)"),
             (NEXT_DUE.to_owned(), "jobs USING COVERING INDEX jobs_delayed (ready_at>?)"),
         ] {
             let plan = fixture.plan(&sql);

@@ -78,6 +78,7 @@ CREATE TABLE workers (
     start BLOB PRIMARY KEY CHECK (length(start) = 16),
     name TEXT NOT NULL,
     started_at INTEGER NOT NULL,
+    lease_ms INTEGER NOT NULL CHECK (lease_ms >= 0),
     beat INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 

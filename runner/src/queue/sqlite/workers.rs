@@ -12,7 +12,13 @@ const RUNNING: &str = "
     SELECT seq, id, attempts, uncounted, max_attempts, kicks, seed_pinned FROM jobs WHERE worker = ?1 ORDER BY seq";
 
 /// A worker's heartbeat, as it was read.
-pub(super) type Beat = (JobId, i64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beat {
+    pub(super) start: JobId,
+    pub(super) count: i64,
+    /// How long the worker's leases last.
+    pub(super) lease: Duration,
+}
 
 /// What this process has seen of the workers' heartbeats, by its own monotonic clock. Nobody else's clock, and
 /// nobody's wall clock, has a say in whether a lease has run out.
@@ -21,16 +27,16 @@ pub(super) struct Silence(HashMap<JobId, (i64, Instant)>);
 
 impl Silence {
     /// Takes note of all heartbeats, read between `before` and `after`, and returns those that have been the same
-    /// for a whole `lease`.
-    pub(super) fn observe(&mut self, beats: &[Beat], before: Instant, after: Instant, lease: Duration) -> Vec<Beat> {
-        self.0.retain(|start, _| beats.iter().any(|(known, _)| known == start));
+    /// for as long as a lease of their worker lasts.
+    pub(super) fn observe(&mut self, beats: &[Beat], before: Instant, after: Instant) -> Vec<Beat> {
+        self.0.retain(|start, _| beats.iter().any(|beat| beat.start == *start));
         let mut silent = Vec::new();
-        for &(start, beat) in beats {
-            let seen = self.0.entry(start).or_insert((beat, after));
-            if seen.0 != beat {
-                *seen = (beat, after);
-            } else if before.saturating_duration_since(seen.1) >= lease {
-                silent.push((start, beat));
+        for beat in beats {
+            let seen = self.0.entry(beat.start).or_insert((beat.count, after));
+            if seen.0 != beat.count {
+                *seen = (beat.count, after);
+            } else if before.saturating_duration_since(seen.1) >= beat.lease {
+                silent.push(*beat);
             }
         }
         silent
@@ -39,9 +45,10 @@ impl Silence {
 
 /// Makes sure that a worker is known.
 pub(super) fn ensure(connection: &Connection, worker: &WorkerId, now: i64) -> Result<(), Fault> {
+    let lease = i64::try_from(worker.lease.as_millis()).unwrap_or(i64::MAX);
     connection
-        .prepare_cached("INSERT OR IGNORE INTO workers (start, name, started_at) VALUES (?1, ?2, ?3)")?
-        .execute((worker.start.as_bytes(), &worker.name, now))?;
+        .prepare_cached("INSERT OR IGNORE INTO workers (start, name, started_at, lease_ms) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((worker.start.as_bytes(), &worker.name, now, lease))?;
     Ok(())
 }
 
@@ -68,28 +75,26 @@ pub(super) fn heartbeat(
 
 /// All workers' heartbeats.
 pub(super) fn beats(connection: &Connection) -> Result<Vec<Beat>, Fault> {
-    let mut statement = connection.prepare_cached("SELECT start, beat FROM workers")?;
-    let beats = statement.query_map([], |row| Ok((JobId::from_bytes(row.get(0)?), row.get(1)?)))?;
+    let mut statement = connection.prepare_cached("SELECT start, beat, lease_ms FROM workers")?;
+    let beats = statement.query_map([], |row| {
+        let lease = Duration::from_millis(row.get(2)?);
+        Ok(Beat { start: JobId::from_bytes(row.get(0)?), count: row.get(1)?, lease })
+    })?;
     Ok(beats.collect::<Result<_, _>>()?)
 }
 
 /// Ends the attempts of workers that are silent, unless one of them has beaten meanwhile.
-pub(super) fn take_over(
-    connection: &Connection,
-    silent: &[Beat],
-    lease: Duration,
-    now: i64,
-) -> Result<Vec<(Lease, Decision)>, Fault> {
+pub(super) fn take_over(connection: &Connection, silent: &[Beat], now: i64) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut taken = Vec::new();
-    for (start, beat) in silent {
+    for &Beat { start, count, lease } in silent {
         let name: Option<String> = connection
             .prepare_cached("SELECT name FROM workers WHERE start = ?1 AND beat = ?2")?
-            .query_row((start.as_bytes(), beat), |row| row.get(0))
+            .query_row((start.as_bytes(), count), |row| row.get(0))
             .optional()?;
         let Some(name) = name else { continue };
         let message = format!("worker {name} was not heard of for {} s; its lease has run out", lease.as_secs_f64());
-        taken.extend(end_all(connection, *start, &Verdict::Lost { message }, now)?);
-        forget(connection, *start)?;
+        taken.extend(end_all(connection, start, &Verdict::Lost { message }, now)?);
+        forget(connection, start)?;
     }
     Ok(taken)
 }
@@ -137,18 +142,17 @@ fn end_all(
 mod tests {
     use super::*;
     use crate::job::{Document, State};
-    use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use crate::queue::sqlite::fixture::{Fixture, LEASE, document, worker};
     use crate::queue::{Queue, QueueError};
 
     #[test]
     fn a_worker_is_silent_only_after_the_same_beat_for_a_whole_lease() {
         let start = Instant::now();
-        let lease = Duration::from_secs(15);
         let worker = JobId::new();
         let mut silence = Silence::default();
-        let mut look = |beat, seconds| {
+        let mut look = |count, seconds| {
             let at = start + Duration::from_secs_f64(seconds);
-            !silence.observe(&[(worker, beat)], at, at, lease).is_empty()
+            !silence.observe(&[Beat { start: worker, count, lease: LEASE }], at, at).is_empty()
         };
         assert!(!look(1, 0.0));
         assert!(!look(1, 14.9));
@@ -162,19 +166,20 @@ mod tests {
     fn the_time_that_reading_takes_is_to_the_workers_advantage() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let worker = JobId::new();
+        let beat = Beat { start: JobId::new(), count: 1, lease: LEASE };
         let mut silence = Silence::default();
-        assert!(silence.observe(&[(worker, 1)], at(0), at(10), Duration::from_secs(15)).is_empty());
-        assert!(silence.observe(&[(worker, 1)], at(16), at(40), Duration::from_secs(15)).is_empty());
-        assert_eq!(silence.observe(&[(worker, 1)], at(41), at(41), Duration::from_secs(15)), [(worker, 1)]);
+        assert!(silence.observe(&[beat], at(0), at(10)).is_empty());
+        assert!(silence.observe(&[beat], at(16), at(40)).is_empty());
+        assert_eq!(silence.observe(&[beat], at(41), at(41)), [beat]);
     }
 
     #[test]
     fn workers_that_are_gone_are_forgotten() {
         let now = Instant::now();
         let mut silence = Silence::default();
-        silence.observe(&[(JobId::new(), 1), (JobId::new(), 1)], now, now, Duration::ZERO);
-        silence.observe(&[], now, now, Duration::ZERO);
+        let beat = || Beat { start: JobId::new(), count: 1, lease: LEASE };
+        silence.observe(&[beat(), beat()], now, now);
+        silence.observe(&[], now, now);
         assert!(silence.0.is_empty());
     }
 
@@ -185,20 +190,20 @@ mod tests {
     #[tokio::test]
     async fn a_job_is_taken_over_only_after_a_whole_lease_without_a_heartbeat() {
         let fixture = Fixture::new();
-        let (start, lease) = (Instant::now(), Duration::from_secs(15));
+        let (start, observer) = (Instant::now(), worker("observer"));
         let id = fixture.submit(document()).await;
         fixture.queue.register(&worker("a")).await.unwrap();
         let claimed = fixture.claim("a").await.unwrap();
         // A wall clock that jumps by a year steals nothing.
         fixture.advance(Duration::from_secs(365 * 86_400));
         for seconds in [0, 5, 14] {
-            assert!(fixture.queue.take_over_by(clock(start, seconds), lease).await.unwrap().is_empty());
+            assert!(fixture.queue.take_over_by(clock(start, seconds), &observer).await.unwrap().is_empty());
         }
         assert!(fixture.queue.heartbeat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap().is_empty());
         for seconds in [16, 30] {
-            assert!(fixture.queue.take_over_by(clock(start, seconds), lease).await.unwrap().is_empty());
+            assert!(fixture.queue.take_over_by(clock(start, seconds), &observer).await.unwrap().is_empty());
         }
-        let taken = fixture.queue.take_over_by(clock(start, 31), lease).await.unwrap();
+        let taken = fixture.queue.take_over_by(clock(start, 31), &observer).await.unwrap();
         assert_eq!(taken, [(claimed.lease.clone(), Decision::Retry(Duration::ZERO))]);
         let record = fixture.find(id).await;
         assert_eq!((record.state, record.attempts), (State::Ready, 1));
@@ -211,14 +216,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lease_lasts_as_long_as_its_holder_says_whoever_watches() {
+        let fixture = Fixture::new();
+        let start = Instant::now();
+        fixture.submit_all(vec![document(); 2]).await;
+        let patient = fixture.claim("patient").await.unwrap();
+        let hasty = WorkerId { lease: Duration::from_secs(2), ..worker("hasty") };
+        let claimed = fixture.queue.claim(&hasty, &[crate::job::Tube::default()]).await.unwrap().unwrap();
+        for seconds in [0, 1] {
+            assert!(fixture.queue.take_over_by(clock(start, seconds), &hasty).await.unwrap().is_empty());
+        }
+        assert!(fixture.queue.take_over_by(clock(start, 14), &hasty).await.unwrap().is_empty(), "patient has 15 s");
+        let leases = |taken: Vec<(Lease, Decision)>| taken.into_iter().map(|(lease, _)| lease).collect::<Vec<_>>();
+        let taken = fixture.queue.take_over_by(clock(start, 14), &worker("patient")).await.unwrap();
+        assert_eq!(leases(taken), [claimed.lease]);
+        let taken = fixture.queue.take_over_by(clock(start, 15), &hasty).await.unwrap();
+        assert_eq!(leases(taken), [patient.lease]);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_was_stopped_for_a_while_does_not_take_over_its_own_attempts() {
+        let fixture = Fixture::new();
+        let start = Instant::now();
+        fixture.submit(document()).await;
+        let claimed = fixture.claim("a").await.unwrap();
+        for seconds in [0, 1000] {
+            assert!(fixture.queue.take_over_by(clock(start, seconds), &worker("a")).await.unwrap().is_empty());
+        }
+        fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_beat_that_comes_before_the_take_over_saves_the_lease() {
         let fixture = Fixture::new();
         fixture.submit(document()).await;
         let claimed = fixture.claim("a").await.unwrap();
         let silent = fixture.queue.shared.reader.call(beats).await.unwrap();
         fixture.queue.heartbeat(&worker("a"), &[]).await.unwrap();
-        let taken =
-            fixture.queue.write(move |connection, _| take_over(connection, &silent, Duration::ZERO, 0)).await.unwrap();
+        let taken = fixture.queue.write(move |connection, _| take_over(connection, &silent, 0)).await.unwrap();
         assert!(taken.is_empty());
         fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await.unwrap();
     }
@@ -226,12 +261,12 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_loses_every_worker_is_buried_in_the_end() {
         let fixture = Fixture::new();
-        let (start, lease) = (Instant::now(), Duration::from_secs(15));
+        let (start, observer) = (Instant::now(), worker("observer"));
         let id = fixture.submit(Document { max_attempts: 2, ..document() }).await;
         for (attempt, expected) in [(1, Decision::Retry(Duration::ZERO)), (2, Decision::Bury)] {
             fixture.claim(&format!("worker {attempt}")).await.unwrap();
-            fixture.queue.take_over_by(clock(start, attempt * 100), lease).await.unwrap();
-            let taken = fixture.queue.take_over_by(clock(start, attempt * 100 + 15), lease).await.unwrap();
+            fixture.queue.take_over_by(clock(start, attempt * 100), &observer).await.unwrap();
+            let taken = fixture.queue.take_over_by(clock(start, attempt * 100 + 15), &observer).await.unwrap();
             assert_eq!(taken.iter().map(|(_, decision)| *decision).collect::<Vec<_>>(), [expected]);
         }
         assert_eq!(fixture.find(id).await.state, State::Dead);

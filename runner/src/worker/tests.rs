@@ -1,0 +1,213 @@
+//! Workers with a real queue that fails when it is told to.
+
+use super::*;
+use crate::config::LimitsConfig;
+use crate::fetch::Fetcher;
+use crate::job::{Document, Progress, Record, State};
+use crate::policy::InputPolicy;
+use crate::queue::sqlite::SqliteQueue;
+use crate::queue::{Cursor, Filter, QueueError, Settlement, Status, Submission};
+use crate::registry::Registry;
+use crate::sandbox::{Metering, Sandbox, SandboxConfig};
+use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use tokio::sync::mpsc;
+
+/// A queue that can be told to fail.
+pub(super) struct Unsteady {
+    queue: SqliteQueue,
+    fails_to_claim: AtomicBool,
+    fails_to_settle: AtomicBool,
+    pub(super) ignores_heartbeats: AtomicBool,
+    /// Heartbeats that came.
+    pub(super) heard: AtomicU32,
+}
+
+fn unless(fails: &AtomicBool) -> Result<(), QueueError> {
+    match fails.load(Ordering::SeqCst) {
+        true => Err(QueueError::Backend("the disk is on fire".to_owned())),
+        false => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Queue for Unsteady {
+    async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError> {
+        self.queue.submit(jobs).await
+    }
+    async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
+        self.queue.register(worker).await
+    }
+    async fn claim(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<Option<Claimed>, QueueError> {
+        unless(&self.fails_to_claim)?;
+        self.queue.claim(worker, tubes).await
+    }
+    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        if self.ignores_heartbeats.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.queue.heartbeat(worker, leases).await
+    }
+    async fn progress(&self, lease: &Lease, progress: Progress) -> Result<(), QueueError> {
+        self.queue.progress(lease, progress).await
+    }
+    async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError> {
+        unless(&self.fails_to_settle)?;
+        self.queue.settle(worker, lease, settlement).await
+    }
+    async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
+        self.queue.take_over(worker).await
+    }
+    async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
+        self.queue.find(id).await
+    }
+    async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Cursor>), QueueError> {
+        self.queue.list(filter, after, limit).await
+    }
+    async fn status(&self) -> Result<Status, QueueError> {
+        self.queue.status().await
+    }
+    async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError> {
+        self.queue.has_work(worker, tubes).await
+    }
+    async fn changed(&self, limit: Duration) {
+        self.queue.changed(limit).await;
+    }
+    async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
+        self.queue.unregister(worker).await
+    }
+}
+
+/// A node whose registry is empty, so that every attempt ends at once.
+pub(super) struct Fixture {
+    directory: tempfile::TempDir,
+    pub(super) queue: Arc<Unsteady>,
+    results: Arc<Results>,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Arc::new(Unsteady {
+            queue: SqliteQueue::open(&directory.path().join("queue.db")).unwrap(),
+            fails_to_claim: AtomicBool::default(),
+            fails_to_settle: AtomicBool::default(),
+            ignores_heartbeats: AtomicBool::default(),
+            heard: AtomicU32::default(),
+        });
+        let results = Arc::new(Results::open(&directory.path().join("results")).unwrap());
+        Self { directory, queue, results }
+    }
+
+    pub(super) fn worker(&self) -> Worker {
+        self.observed(Arc::new(|_| {}))
+    }
+
+    fn observed(&self, observer: Observer) -> Worker {
+        let options = WorkerOptions {
+            name: "a".to_owned(),
+            tubes: vec![Tube::default()],
+            slots: 2,
+            max_jobs: Some(1),
+            until_empty: false,
+            lease: Duration::from_secs(15),
+            heartbeat: Duration::from_secs(5),
+        };
+        let config =
+            SandboxConfig { slots: 2, threads: 1, max_memory: 64 << 20, cache: None, metering: Metering::IN_GUEST };
+        let sandbox = Arc::new(Sandbox::new(&config).unwrap());
+        let registry = Registry::open(&self.directory.path().join("algorithms")).unwrap();
+        let fetcher = Fetcher::new(InputPolicy::default(), self.directory.path().to_owned()).unwrap();
+        let executor = Executor::new(sandbox, registry, fetcher, LimitsConfig::default());
+        Worker::new(options, Arc::clone(&self.queue) as Arc<dyn Queue>, executor, Arc::clone(&self.results), observer)
+    }
+
+    /// A worker, and the troubles that it tells of.
+    fn troubled(&self) -> (Worker, mpsc::UnboundedReceiver<String>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let observer: Observer = Arc::new(move |event| {
+            if let Event::Trouble { doing, reason } = event {
+                let _ = sender.send(format!("{doing} failed: {reason}"));
+            }
+        });
+        (self.observed(observer), receiver)
+    }
+
+    async fn submit(&self) -> JobId {
+        let document = Document { max_attempts: 1, ..Document::new("unknown".parse().unwrap()) };
+        let id = JobId::new();
+        self.queue.submit(vec![Submission { id, document }]).await.unwrap();
+        id
+    }
+
+    async fn find(&self, id: JobId) -> Record {
+        self.queue.find(id).await.unwrap().unwrap()
+    }
+}
+
+async fn within<T>(seconds: f64, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs_f64(seconds), future).await.expect("it takes too long")
+}
+
+#[tokio::test]
+async fn an_attempt_that_panics_ends_as_an_error_of_the_host() {
+    let fixture = Fixture::new();
+    let id = fixture.submit().await;
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let worker = fixture.observed(Arc::new(move |event| match event {
+        Event::Started { .. } => panic!("a bug"),
+        Event::Trouble { doing, reason } => sender.send(format!("{doing} failed: {reason}")).unwrap(),
+        _ => {}
+    }));
+    let (_sender, shutdown) = watch::channel(Shutdown::No);
+    assert_eq!(within(20.0, worker.run(shutdown)).await.unwrap(), 1);
+    let record = fixture.find(id).await;
+    let verdict = record.verdict.unwrap();
+    assert_eq!((record.state, verdict.kind(), record.published), (State::Dead, "host-error", None));
+    assert!(verdict.to_string().contains("a bug"), "{verdict}");
+    let told = told.recv().await.unwrap();
+    assert!(told.starts_with(&format!("attempt 1 of job {id} failed: ")), "{told}");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_now_gives_up_settling_with_a_queue_that_fails() {
+    let fixture = Fixture::new();
+    let id = fixture.submit().await;
+    fixture.queue.fails_to_settle.store(true, Ordering::SeqCst);
+    let (worker, mut told) = fixture.troubled();
+    let (sender, shutdown) = watch::channel(Shutdown::No);
+    let running = tokio::spawn(worker.run(shutdown));
+    for _ in 0..2 {
+        let told = within(20.0, told.recv()).await.unwrap();
+        assert!(told.starts_with("settling a job failed: "), "{told}");
+    }
+    sender.send_replace(Shutdown::Drain);
+    within(20.0, told.recv()).await.expect("it goes on until it is told to stop now");
+    sender.send_replace(Shutdown::Now);
+    assert_eq!(within(20.0, running).await.unwrap().unwrap(), 1);
+    let mut last = String::new();
+    while let Some(told) = told.recv().await {
+        last = told;
+    }
+    assert!(last.starts_with(&format!("settling attempt 1 of job {id} for the last time failed: ")), "{last}");
+    // Whether the record names the directory is not known to a worker whose commits fail.
+    assert!(fixture.results.published(id, 1).path().join("result.json").exists());
+}
+
+#[tokio::test]
+async fn a_worker_whose_queue_fails_ends_when_it_is_told_to() {
+    let fixture = Fixture::new();
+    fixture.queue.fails_to_claim.store(true, Ordering::SeqCst);
+    let (worker, mut told) = fixture.troubled();
+    let (sender, shutdown) = watch::channel(Shutdown::No);
+    let running = tokio::spawn(worker.run(shutdown));
+    within(20.0, told.recv()).await.unwrap();
+    sender.send_replace(Shutdown::Drain);
+    assert_eq!(within(PAUSE.as_secs_f64() * 0.8, running).await.unwrap().unwrap(), 0);
+}
