@@ -25,7 +25,7 @@ pub(super) async fn make(shared: &Arc<Shared>, claimed: &Claimed, started: Insta
         (None, Ok(staging)) => (execute(shared, attempt, &staging).await, Some(staging)),
         (None, Err(error)) => (shared.executor.refused(&attempt, host_error("staging its results", &error)), None),
     };
-    let sealed = seal(shared, claimed, &mut executed, staging).await;
+    let sealed = seal(claimed, &mut executed, staging).await;
     let Executed { verdict, usage, log, .. } = executed;
     conclude(shared, claimed, started, End { verdict, usage, log, sealed }).await;
 }
@@ -154,12 +154,7 @@ fn state_after(decision: Decision) -> State {
 /// Writes everything that the attempt leaves to where the record will name it.
 ///
 /// If the host cannot, that becomes the attempt's verdict.
-async fn seal(
-    shared: &Arc<Shared>,
-    claimed: &Claimed,
-    executed: &mut Executed,
-    staging: Option<Staging>,
-) -> Option<Sealed> {
+async fn seal(claimed: &Claimed, executed: &mut Executed, staging: Option<Staging>) -> Option<Sealed> {
     let staging = staging?;
     let state = state_after(decision(claimed, &executed.verdict));
     let keep_files = executed.verdict.is_done();
