@@ -1,17 +1,19 @@
 //! One attempt, from a job to what came of it. It knows no queue.
 
+mod report;
+
+pub use report::Report;
+
 use crate::body::Body;
 use crate::config::LimitsConfig;
 use crate::fetch::{FetchError, Fetcher};
-use crate::job::{Digest, Job, Limits, Progress, Provenance, ResultDocument, State, Usage, Verdict};
+use crate::job::{Digest, Job, Limits, Progress, Provenance, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
 use crate::sandbox::{BadModule, Outcome, Program, Run, Sandbox, Stop, Tree};
 use cap_std::fs::Dir;
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -263,43 +265,5 @@ impl Executed {
             usage: self.usage,
             provenance: self.provenance.clone(),
         }
-    }
-}
-
-/// What an attempt reports.
-#[derive(Debug)]
-pub struct Report {
-    verdict: Verdict,
-    result: Option<Box<RawValue>>,
-    tree: Option<Tree>,
-    usage: Usage,
-    provenance: Provenance,
-}
-
-impl Report {
-    /// Puts the files of an attempt that is done into `target`, which is empty, under their names, and makes the
-    /// result document of an attempt after which the job is in `state`. It blocks.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn publish(self, job: &Job, attempt: u32, state: State, target: &Dir) -> io::Result<ResultDocument> {
-        let files = match self.tree {
-            Some(tree) if self.verdict.is_done() => tree.publish(target)?,
-            _ => Vec::new(),
-        };
-        let returned = self.result.as_ref().map_or(0, |result| result.get().len() as u64);
-        let written: u64 = files.iter().map(|file| file.size).sum();
-        Ok(ResultDocument {
-            id: job.id,
-            algorithm: job.document.algorithm.name.clone(),
-            attempt,
-            state,
-            timestamp: Timestamp::now(),
-            verdict: self.verdict,
-            result: self.result,
-            files,
-            usage: Usage { result_bytes: returned + written, ..self.usage },
-            provenance: self.provenance,
-        })
     }
 }
