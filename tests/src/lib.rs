@@ -10,8 +10,12 @@ pub mod program;
 use std::path::PathBuf;
 
 /// The top of the checkout.
+///
+/// Cargo says where that is when it runs a program; what it said when the program was compiled may be another
+/// checkout that shares the target directory.
 pub fn workspace() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(package).join("..")
 }
 
 /// The sample data of an algorithm.
