@@ -7,7 +7,7 @@
 
 use anyhow::ensure;
 use criterion::{Criterion, criterion_group, criterion_main};
-use longboat::config::{Config, LimitsConfig};
+use longboat::config::{Config, LimitsConfig, NanBits};
 use longboat::execute::{Attempt, Executor};
 use longboat::fetch::Fetcher;
 use longboat::job::{Document, Job, JobId, Limits, Shape, State};
@@ -35,8 +35,8 @@ fn measure(criterion: &mut Criterion) -> anyhow::Result<()> {
     // On the disk that the target directory is on: `/tmp` may be in memory, where syncing costs nothing.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let noop = Noop::build(directory.path())?;
-    let guests = Guests::new(Metering::IN_GUEST)?;
-    let at_slices = Guests::new(Metering::AT_SLICES)?;
+    let guests = Guests::new(Metering::IN_GUEST, NanBits::Platform)?;
+    let at_slices = Guests::new(Metering::AT_SLICES, NanBits::Platform)?;
     let command = guests.compile(&noop.module)?;
     let command_at_slices = at_slices.compile(&noop.module)?;
     let sailor = guests.compile(&build::algorithm("drunken-sailor")?)?;

@@ -1,13 +1,14 @@
 //! What metering costs in compute: the algorithms in the sandbox against the same code called natively.
 //!
 //! Each measures a whole run: from params and input, through parsing, computation and the files that are written, to
-//! the result's JSON. The guest is the module that users register, warm, with plain, fuel, epoch or both counted
-//! inside; the native opponent is the same package in this process, with the mathematics of the host's C library
+//! the result's JSON. The guest is the module that users register, warm, compiled with each of [`SETTINGS`]; the native
+//! opponent is the same package in this process, with the mathematics of the host's C library
 //! where the guest has its own.
 
 use anyhow::{Context, anyhow};
 use criterion::{Criterion, criterion_group, criterion_main};
 use longboat::body::Body;
+use longboat::config::NanBits;
 use longboat::sandbox::{Metering, Program};
 use longboat_benches::contest::{self, Contender, Times, geometric_mean};
 use longboat_benches::guest::{self, Guests};
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 11;
-/// What is counted in the guest. Both is a worker's default, and fuel alone its setting `at-slices`.
-const METERINGS: [(&str, Metering); 4] = [
-    ("plain", Metering { fuel: false, epoch: false, slice: None }),
-    ("fuel", Metering::AT_SLICES),
-    ("epoch", Metering { fuel: false, epoch: true, slice: None }),
-    ("both", Metering::IN_GUEST),
+/// How guests are compiled: counting nothing, what a worker's two settings count, and what canonical NaNs cost on top.
+const SETTINGS: [(&str, Metering, NanBits); 5] = [
+    ("plain", Metering { fuel: false, epoch: false, slice: None }, NanBits::Platform),
+    ("epoch alone", Metering { fuel: false, epoch: true, slice: None }, NanBits::Platform),
+    ("at-slices", Metering::AT_SLICES, NanBits::Platform),
+    ("in-guest", Metering::IN_GUEST, NanBits::Platform),
+    ("in-guest, canonical NaNs", Metering::IN_GUEST, NanBits::Canonical),
 ];
 
 /// One algorithm at work.
@@ -103,7 +105,7 @@ impl Kernel {
         Ok(start.elapsed())
     }
 
-    /// The native run, and one for each of [`METERINGS`].
+    /// The native run, and one for each of [`SETTINGS`].
     fn contenders<'a>(&'a self, sandboxes: &'a [(&str, Guests)]) -> anyhow::Result<Vec<Contender<'a>>> {
         let mut contenders = vec![repeated("native".to_owned(), || self.run_natively())];
         let module = build::algorithm(self.algorithm)?;
@@ -125,13 +127,13 @@ fn measure(criterion: &mut Criterion) {
 }
 
 fn compare(criterion: &mut Criterion) -> anyhow::Result<()> {
-    let sandboxes = METERINGS
+    let sandboxes = SETTINGS
         .into_iter()
-        .map(|(name, metering)| Ok((name, Guests::new(metering)?)))
+        .map(|(name, metering, nan_bits)| Ok((name, Guests::new(metering, nan_bits)?)))
         .collect::<anyhow::Result<Vec<_>>>()
         .context("setting up a sandbox failed")?;
     let mut rows = Vec::new();
-    let mut ratios = vec![Vec::new(); METERINGS.len()];
+    let mut ratios = vec![Vec::new(); SETTINGS.len()];
     for kernel in &kernels()? {
         let mut contenders = kernel.contenders(&sandboxes)?;
         let mut group = criterion.benchmark_group(kernel.name);
@@ -144,7 +146,9 @@ fn compare(criterion: &mut Criterion) -> anyhow::Result<()> {
     }
     let means: Vec<_> = ratios.iter().map(|ratios| geometric_mean(ratios)).collect();
     rows.push(row("geometric mean", String::new(), &means));
-    let header: Vec<_> = ["", "native"].into_iter().chain(METERINGS.map(|(name, _)| name)).collect();
+    let of_plain: Vec<_> = means.iter().map(|mean| mean / means[0]).collect();
+    rows.push(row("the same, of plain", String::new(), &of_plain));
+    let header: Vec<_> = ["", "native"].into_iter().chain(SETTINGS.map(|(name, ..)| name)).collect();
     table::print("Guests against native code: how many times as long they take", &header, rows);
     Ok(())
 }

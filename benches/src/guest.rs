@@ -4,7 +4,7 @@ use anyhow::Context;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use longboat::body::Body;
-use longboat::config::LimitsConfig;
+use longboat::config::{LimitsConfig, NanBits};
 use longboat::job::{JobId, Limits};
 use longboat::sandbox::{Metering, Outcome, Program, Run, Sandbox, SandboxConfig, Stop};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Guests {
     ///
     /// # Errors
     /// If the host cannot give what it takes.
-    pub fn new(metering: Metering) -> anyhow::Result<Self> {
+    pub fn new(metering: Metering, nan_bits: NanBits) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let sandbox = Sandbox::new(&SandboxConfig {
             slots: u32::try_from(2 * cores)?,
@@ -34,6 +34,7 @@ impl Guests {
             max_memory: LimitsConfig::default().ceiling.memory,
             cache: None,
             metering,
+            nan_bits,
         })?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build()?;
         Ok(Self { sandbox: Arc::new(sandbox), runtime })

@@ -1,8 +1,9 @@
-//! What the benches share: contenders, which criterion measures alone and a contest measures in turn; guests to
-//! measure; and tables for people.
+//! What the benches share: contenders, which criterion measures alone and a contest measures in turn; guests and whole
+//! nodes to measure; and tables for people.
 
 pub mod contest;
 pub mod guest;
 pub mod network;
+pub mod node;
 pub mod noop;
 pub mod table;

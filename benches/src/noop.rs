@@ -22,18 +22,22 @@ impl Noop {
     pub fn build(directory: &Path) -> anyhow::Result<Self> {
         build::ensure_target()?;
         let noop = Self { module: directory.join("noop.wasm"), program: directory.join("noop") };
-        rustc(&noop.module, &["--target", build::TARGET])?;
-        rustc(&noop.program, &[])?;
+        rustc("noop", &noop.module, &["--target", build::TARGET])?;
+        rustc("noop", &noop.program, &[])?;
         Ok(noop)
     }
 }
 
-fn rustc(output: &Path, options: &[&str]) -> anyhow::Result<()> {
+/// Compiles one of `guests/`.
+///
+/// # Errors
+/// The compiler's.
+pub fn rustc(guest: &str, output: &Path, options: &[&str]) -> anyhow::Result<()> {
     let status = Command::new("rustc")
         .args(["-O", "--edition", "2024", "-o"])
         .arg(output)
         .args(options)
-        .arg("benches/guests/noop.rs")
+        .arg(format!("benches/guests/{guest}.rs"))
         .current_dir(workspace())
         .status()
         .context("running rustc failed")?;

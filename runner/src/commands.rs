@@ -111,6 +111,7 @@ impl Node {
             max_memory: self.config.limits.ceiling.memory,
             cache: Some(cache.canonicalize()?),
             metering: Metering::from(self.config.worker.epoch_checks),
+            nan_bits: self.config.worker.nan_bits,
         };
         Sandbox::new(&config).context("setting up the sandbox failed")
     }

@@ -66,6 +66,8 @@ pub struct WorkerConfig {
     pub name: Option<String>,
     /// Where deadlines are looked at.
     pub epoch_checks: EpochChecks,
+    /// Which bits a guest's NaNs have.
+    pub nan_bits: NanBits,
     /// How long a lease lasts without a heartbeat.
     pub lease: Span,
     /// How often heartbeats are sent.
@@ -79,6 +81,7 @@ impl Default for WorkerConfig {
             threads: None,
             name: None,
             epoch_checks: EpochChecks::default(),
+            nan_bits: NanBits::default(),
             lease: Span(Duration::from_secs(15)),
             heartbeat: Span(Duration::from_secs(5)),
         }
@@ -94,6 +97,19 @@ pub enum EpochChecks {
     InGuest,
     /// Between slices of fuel: compute is about 15 % faster, and slices stay below a millisecond.
     AtSlices,
+}
+
+/// Which bits a NaN has that comes out of arithmetic; WebAssembly leaves that open.
+///
+/// They show only where a guest looks at a NaN's bits or writes them down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NanBits {
+    /// Those of the processor's instructions: alike wherever the same machine code runs, which provenance names.
+    #[default]
+    Platform,
+    /// The canonical ones: alike on every machine. Arithmetic takes about twice as long.
+    Canonical,
 }
 
 /// How results are served.

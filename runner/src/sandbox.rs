@@ -20,7 +20,7 @@ pub use program::Program;
 pub use stop::{Stop, StopReason};
 pub use tree::Tree;
 
-use crate::config::EpochChecks;
+use crate::config::{EpochChecks, NanBits};
 use crate::job::{Digest, JobId, Limits, Shape, Verdict};
 use ending::Ending;
 use host::{AlgorithmJob, AlgorithmLimits, Host};
@@ -59,6 +59,8 @@ pub struct SandboxConfig {
     pub cache: Option<PathBuf>,
     /// What is counted inside of compiled code.
     pub metering: Metering,
+    /// Which bits NaNs have.
+    pub nan_bits: NanBits,
 }
 
 /// What is counted inside of compiled code.
@@ -78,6 +80,11 @@ impl Metering {
     pub const IN_GUEST: Self = Self { fuel: true, epoch: true, slice: Some(1_000_000) };
     /// Fuel in the guest, and the deadline between slices of fuel.
     pub const AT_SLICES: Self = Self { fuel: true, epoch: false, slice: Some(100_000) };
+
+    /// Whether calls of the host must give the thread away, for nothing in the guest does.
+    fn yields_in_calls(self) -> bool {
+        !self.epoch
+    }
 }
 
 impl From<EpochChecks> for Metering {
@@ -137,6 +144,7 @@ pub struct Outcome {
 pub struct Sandbox {
     engine: Engine,
     metering: Metering,
+    nan_bits: NanBits,
     ticker: Ticker,
     programs: Mutex<LruCache<Digest, Arc<OnceCell<Arc<Program>>>>>,
     guests: Option<Runtime>,
@@ -156,7 +164,8 @@ impl Sandbox {
             .build()?;
         let ticker = Ticker::start(engine.weak())?;
         let programs = Mutex::new(LruCache::new(PROGRAMS));
-        Ok(Self { engine, metering: config.metering, ticker, programs, guests: Some(guests) })
+        let &SandboxConfig { metering, nan_bits, .. } = config;
+        Ok(Self { engine, metering, nan_bits, ticker, programs, guests: Some(guests) })
     }
 
     /// The versions, and the configuration, that decide about fuel and bytes.
@@ -167,7 +176,12 @@ impl Sandbox {
             (true, false, Some(_)) => "at-slices",
             _ => "not metered",
         };
-        format!("longboat {}, wasmtime {WASMTIME}, preview 1 adapter {WASMTIME}, {checks}", env!("CARGO_PKG_VERSION"))
+        let nans = match self.nan_bits {
+            NanBits::Canonical => "canonical NaNs".to_owned(),
+            NanBits::Platform => format!("NaNs of {}", engine::machine_code(&self.engine)),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        format!("longboat {version}, wasmtime {WASMTIME}, preview 1 adapter {WASMTIME}, {checks}, {nans}")
     }
 
     /// The program of the module with this digest, compiled if it must be; `load` reads the module then.
@@ -183,9 +197,9 @@ impl Sandbox {
             let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(programs.get_or_insert(digest, Arc::default))
         };
-        let engine = self.engine.clone();
+        let (engine, yields) = (self.engine.clone(), self.metering.yields_in_calls());
         let compile = || async {
-            let compile = move || Ok(Arc::new(Program::compile(&engine, &load()?)?));
+            let compile = move || Ok(Arc::new(Program::compile(&engine, yields, &load()?)?));
             // A compiler that panics on a module would do so again.
             let failed = |panic| Err(BadModule(format!("the compiler failed: {panic}")).into());
             tokio::task::spawn_blocking(compile).await.unwrap_or_else(failed)
@@ -198,7 +212,7 @@ impl Sandbox {
     /// # Errors
     /// [`BadModule`], which says why nobody could run it.
     pub fn compile(&self, bytes: &[u8]) -> Result<Program, BadModule> {
-        Program::compile(&self.engine, bytes)
+        Program::compile(&self.engine, self.metering.yields_in_calls(), bytes)
     }
 
     /// Runs a guest to its end, whatever that is.
@@ -292,10 +306,11 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
         clock: run.clock,
         progress: run.progress,
     };
-    let mut store = Store::new(engine, Host::new(capabilities, &run.limits, run.stop));
+    let mut store = Store::new(engine, Host::new(capabilities, &run.limits, metering, run.stop));
     store.limiter(|host| host.memory());
     // What a guest may have copied to the host in one call: its whole document, or a chunk of a file.
     store.set_hostcall_fuel(usize::try_from(run.limits.document_size)?.saturating_add(256 << 10));
+    store.set_max_component_handles(2 * host::MAX_HANDLES);
     if metering.fuel {
         store.set_fuel(run.limits.fuel)?;
         store.fuel_async_yield_interval(metering.slice)?;

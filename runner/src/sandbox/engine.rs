@@ -1,7 +1,12 @@
 //! How the engine is configured, and why.
 
 use super::SandboxConfig;
-use wasmtime::{Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use crate::config::NanBits;
+use sha2::{Digest as _, Sha256};
+use std::hash::{Hash, Hasher};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
+};
 
 /// Linear memories that one guest may have.
 const MAX_MEMORIES: u32 = 8;
@@ -24,8 +29,9 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
         .async_stack_size(2 * STACK)
         // Component-model async is nothing that guests are granted, and its bookkeeping costs at every call.
         .concurrency_support(false)
+        .operator_cost(cost())
         // What a host may choose freely must not show in results.
-        .cranelift_nan_canonicalization(true)
+        .cranelift_nan_canonicalization(sandbox.nan_bits == NanBits::Canonical)
         .relaxed_simd_deterministic(true)
         .shared_memory(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sandbox)));
@@ -33,6 +39,34 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
         config.cache(Some(Cache::new(CacheConfig::new().with_directory(directory).clone())?));
     }
     Engine::new(&config)
+}
+
+/// A unit an instruction, as is wasmtime's default, but for those that have the host change its address space: without
+/// that, a guest that goes on asking for memory, which it is refused, would burn next to nothing.
+fn cost() -> OperatorCost {
+    OperatorCost { MemoryGrow: u8::MAX, TableGrow: u8::MAX, ..OperatorCost::new() }
+}
+
+/// Which machine code this engine makes: the processor's family, and a digest of all that the code depends on, such
+/// as the instructions that this processor has. Equal machine code computes equal bits, those of NaNs included.
+pub(super) fn machine_code(engine: &Engine) -> String {
+    let mut hasher = StableHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:08x}", std::env::consts::ARCH, hasher.finish() >> 32)
+}
+
+/// SHA-256 as a [`Hasher`]: the standard library's own may change with its version.
+struct StableHasher(Sha256);
+
+impl Hasher for StableHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest: [u8; 32] = self.0.clone().finalize().into();
+        u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes"))
+    }
 }
 
 /// Instances come from a pool, so that a warm attempt costs microseconds.

@@ -7,9 +7,11 @@
 
 mod attempt;
 mod bindings;
+mod charge;
 mod cli;
 mod clocks;
 mod filesystem;
+mod interfaces;
 mod io;
 mod random;
 mod sockets;
@@ -19,13 +21,13 @@ pub use bindings::longboat::algorithm::attempt::{
 };
 pub use cli::Exit;
 
+use super::Metering;
 use super::limits::{Memory, Quota};
 use super::log::Log;
 use super::stop::Stop;
 use super::tree::Tree;
 use crate::body::Body;
 use crate::job::{Limits, Progress};
-use bindings::{longboat, wasi};
 use cap_std::fs::Dir;
 use jiff::Timestamp;
 use rand_chacha::ChaCha12Rng;
@@ -33,10 +35,10 @@ use rand_chacha::rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable};
 
 /// How many handles a guest may hold at once.
-const MAX_HANDLES: usize = 4096;
+pub(super) const MAX_HANDLES: usize = 4096;
 
 /// What an attempt hands to its guest.
 #[derive(Debug)]
@@ -70,7 +72,13 @@ pub struct Host {
     random: ChaCha12Rng,
     insecure: ChaCha12Rng,
     clock: Timestamp,
+    /// What the guest had of fuel when it started.
     fuel: u64,
+    is_metered: bool,
+    /// How much fuel a guest may burn before it takes turns with others.
+    slice: Option<u64>,
+    /// What was left of the fuel when the guest took its last turn in a call of the host.
+    turn_began_at: u64,
     slept: u64,
     progress: Option<watch::Sender<Option<Progress>>>,
     stop: Arc<Stop>,
@@ -90,7 +98,7 @@ pub struct Remains {
 
 impl Host {
     /// A host with these capabilities and limits.
-    pub fn new(capabilities: Capabilities, limits: &Limits, stop: Arc<Stop>) -> Self {
+    pub fn new(capabilities: Capabilities, limits: &Limits, metering: Metering, stop: Arc<Stop>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let mut seed = [0; 32];
@@ -110,6 +118,9 @@ impl Host {
             insecure: ChaCha12Rng::from_seed(seed),
             clock: capabilities.clock,
             fuel: limits.fuel,
+            is_metered: metering.fuel,
+            slice: metering.slice.filter(|_| metering.fuel),
+            turn_began_at: limits.fuel,
             slept: 0,
             progress: capabilities.progress,
             stop,
@@ -132,36 +143,13 @@ impl Host {
     }
 }
 
-/// Puts everything that any guest may call into a linker.
+/// Puts everything that any guest may call into a linker; with `yields` the functions take turns with other guests,
+/// as the guest's own loops do where they look at the epoch.
 ///
 /// # Errors
 /// Only if two of the interfaces collide, which tests would show.
-pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    type Own = HasSelf<Host>;
-    fn own(host: &mut Host) -> &mut Host {
-        host
-    }
-    wasi::cli::environment::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::exit::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::stdin::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::stdout::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::stderr::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::terminal_input::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::terminal_output::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::terminal_stdin::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::terminal_stdout::add_to_linker::<_, Own>(linker, own)?;
-    wasi::cli::terminal_stderr::add_to_linker::<_, Own>(linker, own)?;
-    wasi::filesystem::types::add_to_linker::<_, Own>(linker, own)?;
-    wasi::filesystem::preopens::add_to_linker::<_, Own>(linker, own)?;
-    wasi::io::error::add_to_linker::<_, Own>(linker, own)?;
-    wasi::io::streams::add_to_linker::<_, Own>(linker, own)?;
-    wasi::random::random::add_to_linker::<_, Own>(linker, own)?;
-    wasi::random::insecure::add_to_linker::<_, Own>(linker, own)?;
-    wasi::random::insecure_seed::add_to_linker::<_, Own>(linker, own)?;
-    longboat::algorithm::inputs::add_to_linker::<_, Own>(linker, own)?;
-    longboat::algorithm::process::add_to_linker::<_, Own>(linker, own)?;
-    attempt::add_to_linker(linker)?;
-    clocks::add_to_linker(linker)
+pub fn add_to_linker(linker: &mut Linker<Host>, yields: bool) -> wasmtime::Result<()> {
+    interfaces::add(linker, yields)
 }
 
 /// Answers what one component asks of sockets, whatever version of the interface it knows.

@@ -32,12 +32,12 @@ impl Program {
     ///
     /// # Errors
     /// [`BadModule`], which says why nobody could run it.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Self, BadModule> {
+    pub fn compile(engine: &Engine, yields: bool, bytes: &[u8]) -> Result<Self, BadModule> {
         let component = modules::componentize(bytes)?;
         let refused = |error: wasmtime::Error| BadModule(format!("it cannot be compiled: {error:#}"));
         let component = Component::new(engine, component).map_err(refused)?;
         let mut linker = Linker::new(engine);
-        host::add_to_linker(&mut linker).map_err(refused)?;
+        host::add_to_linker(&mut linker, yields).map_err(refused)?;
         host::refuse_sockets(&mut linker, &component).map_err(refused)?;
         let entry = entry(&component)?;
         let instance = linker

@@ -1,3 +1,5 @@
+mod calls;
+
 use super::*;
 use crate::body::Body;
 use crate::job::{Limits, Span};
@@ -11,10 +13,21 @@ struct Fixture {
     scratch: tempfile::TempDir,
 }
 
+const CONFIG: SandboxConfig = SandboxConfig {
+    slots: 4,
+    threads: 2,
+    max_memory: 64 << 20,
+    cache: None,
+    metering: Metering::IN_GUEST,
+    nan_bits: NanBits::Platform,
+};
+
 fn fixture() -> Fixture {
-    let config =
-        SandboxConfig { slots: 4, threads: 2, max_memory: 64 << 20, cache: None, metering: Metering::IN_GUEST };
-    Fixture { sandbox: Sandbox::new(&config).unwrap(), scratch: tempfile::tempdir().unwrap() }
+    fixture_with(&CONFIG)
+}
+
+fn fixture_with(config: &SandboxConfig) -> Fixture {
+    Fixture { sandbox: Sandbox::new(config).unwrap(), scratch: tempfile::tempdir().unwrap() }
 }
 
 impl Fixture {
@@ -108,15 +121,12 @@ async fn an_endless_loop_ends_at_its_fuel() {
 
 #[tokio::test]
 async fn an_endless_loop_ends_at_its_deadline() {
-    let fixture = fixture();
     for metering in [Metering::IN_GUEST, Metering::AT_SLICES] {
-        let config = SandboxConfig { slots: 1, threads: 1, max_memory: 1 << 20, cache: None, metering };
-        let sandbox = Sandbox::new(&config).unwrap();
+        let fixture = fixture_with(&SandboxConfig { metering, ..CONFIG });
         let mut run = fixture.job();
         run.limits = Limits { fuel: u64::MAX, ttr: Span(Duration::from_millis(100)), ..run.limits };
         run.stop = Arc::new(Stop::at(Instant::now() + Duration::from_millis(100)));
-        let program = sandbox.compile(&wat::parse_str(command("", "(loop (br 0))")).unwrap()).unwrap();
-        let outcome = sandbox.run(Arc::new(program), run).await;
+        let outcome = fixture.run(&command("", "(loop (br 0))"), run).await;
         assert_eq!(outcome.verdict.kind(), "deadline");
         assert!(outcome.fuel > 0 && outcome.fuel_is_lower_bound, "{outcome:?}");
     }
@@ -238,6 +248,26 @@ async fn the_same_provenance_gives_the_same_bytes_and_the_same_fuel() {
     assert_ne!(other.result, first.result);
 }
 
+/// Prints whether the bits of 0/0 are the canonical ones, as 0 or 1.
+const NAN: &str = "
+    (i32.store8 (i32.const 0) (i32.add (i32.const 48)
+      (i64.eq (i64.const 0x7ff8000000000000)
+        (i64.reinterpret_f64 (f64.div (f64.load (i32.const 64)) (f64.load (i32.const 64)))))))
+    (call $print (i32.const 1) (i32.const 1))";
+
+#[tokio::test]
+async fn canonical_nans_are_an_operators_choice_and_provenance_knows_it() {
+    let canonical = fixture_with(&SandboxConfig { nan_bits: NanBits::Canonical, ..CONFIG });
+    let outcome = canonical.run(&command("", NAN), canonical.job()).await;
+    assert_eq!(outcome.result.as_deref(), Some("1"));
+    assert!(canonical.sandbox.engine().ends_with("canonical NaNs"));
+    // Two engines that make the same machine code say so, and compute the same bits.
+    let (one, two) = (fixture(), fixture());
+    assert_eq!(one.sandbox.engine(), two.sandbox.engine());
+    let first = one.run(&command("", NAN), one.job()).await;
+    assert_eq!(first.result, two.run(&command("", NAN), two.job()).await.result);
+}
+
 #[tokio::test]
 async fn a_program_is_compiled_once() {
     let fixture = fixture();
@@ -274,5 +304,6 @@ fn provenance_names_the_versions_that_the_manifest_pins() {
     let pins = manifest.lines().filter(|line| line.starts_with("wasmtime =") || line.contains("adapter-provider ="));
     let pins = pins.filter(|line| line.contains(&format!("\"={WASMTIME}\""))).count();
     assert_eq!(pins, 2);
-    assert!(fixture().sandbox.engine().ends_with("in-guest"));
+    let engine = fixture().sandbox.engine();
+    assert!(engine.contains("in-guest, NaNs of "), "{engine}");
 }

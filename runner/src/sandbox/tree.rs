@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// What an entry costs at least, however small it is: the block that the host's file system gives it.
 const ENTRY_COST: u64 = 4096;
 
+/// What it costs, in fuel, to look at an entry in memory.
+const VISIT: u64 = 50;
+
 /// Identifies an entry for as long as it is named or open.
 pub type NodeId = u64;
 
@@ -48,6 +51,8 @@ pub struct Tree {
     next: NodeId,
     tick: u64,
     contents: Contents,
+    /// What was done in memory and not yet paid for, in fuel.
+    visited: u64,
     /// What is used and what was refused.
     pub(super) quota: Quota,
 }
@@ -57,7 +62,13 @@ impl Tree {
     pub(super) fn new(scratch: Arc<Dir>, quota: Quota) -> Self {
         let root = Node { kind: Kind::directory(), changed: 0, handles: 0, linked: true };
         let contents = Contents::new(scratch);
-        Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, tick: 0, contents, quota }
+        Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, tick: 0, contents, visited: 0, quota }
+    }
+
+    /// What was done since the last call, in fuel: few of the guest's calls cost the host's file system anything, and
+    /// those that do cost it much.
+    pub(super) fn take_work(&mut self) -> u64 {
+        self.contents.take_work() + VISIT * std::mem::take(&mut self.visited)
     }
 
     /// The entry at `path` below `base`.
@@ -174,7 +185,9 @@ impl Tree {
         if id == ROOT || self.is_within(new_parent, id) {
             return Err(TreeError::Invalid);
         }
-        self.check_fits(new_parent, &new_name, self.below(id))?;
+        let (below, visited) = self.below(id);
+        self.visited += visited;
+        self.check_fits(new_parent, &new_name, below)?;
         if let Some(&replaced) = self.entries(new_parent)?.get(&new_name) {
             if replaced == id {
                 return Ok(());

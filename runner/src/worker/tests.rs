@@ -1,7 +1,7 @@
 //! Workers with a real queue that fails when it is told to.
 
 use super::*;
-use crate::config::LimitsConfig;
+use crate::config::{LimitsConfig, NanBits};
 use crate::fetch::Fetcher;
 use crate::job::{Document, Progress, Record, State};
 use crate::policy::InputPolicy;
@@ -119,8 +119,14 @@ impl Fixture {
             lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(5),
         };
-        let config =
-            SandboxConfig { slots: 2, threads: 1, max_memory: 64 << 20, cache: None, metering: Metering::IN_GUEST };
+        let config = SandboxConfig {
+            slots: 2,
+            threads: 1,
+            max_memory: 64 << 20,
+            cache: None,
+            metering: Metering::IN_GUEST,
+            nan_bits: NanBits::Platform,
+        };
         let sandbox = Arc::new(Sandbox::new(&config).unwrap());
         let registry = Registry::open(&self.directory.path().join("algorithms")).unwrap();
         let fetcher = Fetcher::new(InputPolicy::default(), self.directory.path().to_owned()).unwrap();

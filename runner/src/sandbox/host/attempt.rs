@@ -2,9 +2,10 @@
 
 use super::Host;
 use super::bindings::longboat::algorithm::inputs;
+use super::charge::Interface;
 use super::io::InputStream;
 use crate::job::Progress;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::Resource;
 
 /// How much of a guest's words about its progress is kept.
 const MAX_MESSAGE: usize = 200;
@@ -23,12 +24,11 @@ impl Host {
     }
 }
 
-/// Puts the `attempt` interface into a linker; by hand, because the fuel is the store's.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    let mut instance = linker.instance("longboat:algorithm/attempt@0.1.0")?;
-    instance.func_wrap("fuel-left", |store, (): ()| Ok((store.get_fuel()?,)))?;
-    instance.func_wrap("progress", |mut store, (fraction, message): (f64, String)| {
-        store.data_mut().report(fraction, &message);
+/// The functions of the `attempt` interface.
+pub(super) fn add(to: &mut Interface<'_>) -> wasmtime::Result<()> {
+    to.with_store("fuel-left", |store, (): ()| Ok((store.get_fuel()?,)))?;
+    to.procedure("progress", |host, (fraction, message): (f64, String)| {
+        host.report(fraction, &message);
         Ok(())
     })
 }

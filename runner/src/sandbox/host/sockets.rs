@@ -4,6 +4,7 @@
 //! socket answers `access-denied`; everything else needs a socket first and is never reached.
 
 use super::Host;
+use super::charge::{CALL, charge};
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
@@ -24,7 +25,11 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmti
             match item.ty {
                 ComponentItem::ComponentFunc(_) => instance.func_new(function, answer)?,
                 ComponentItem::Resource(_) => {
-                    instance.resource(function, ResourceType::host::<Socket>(), |_, _| Ok(()))?;
+                    instance.resource(function, ResourceType::host::<Socket>(), |mut store, handle| {
+                        charge(&mut store, CALL)?;
+                        store.data_mut().table.delete(Resource::<Socket>::new_own(handle))?;
+                        Ok(())
+                    })?;
                 }
                 _ => {}
             }
@@ -40,13 +45,17 @@ fn answer(
     _: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    charge(&mut store, CALL)?;
     for (result, ty) in results.iter_mut().zip(function.results()) {
         *result = match ty {
             Type::Result(ty) if ty.err().is_some() => {
                 Val::Result(Err(Some(Box::new(Val::Enum("access-denied".to_owned())))))
             }
             // The network that `instance-network` hands out: a handle that opens nothing.
-            Type::Own(_) => Val::Resource(Resource::<Socket>::new_own(0).try_into_resource_any(&mut store)?),
+            Type::Own(_) => {
+                let network = store.data_mut().table.push(Socket)?;
+                Val::Resource(network.try_into_resource_any(&mut store)?)
+            }
             _ => wasmtime::bail!("algorithms have no sockets"),
         };
     }

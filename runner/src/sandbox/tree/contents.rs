@@ -10,9 +10,16 @@ use std::sync::Arc;
 /// shared by all guests.
 pub(super) const MAX_OPEN: usize = 32;
 
+/// What a system call on an open file costs, in fuel.
+const TOUCH: u64 = 500;
+/// What it costs to open, create or remove a host file.
+const OPEN: u64 = 10_000;
+
 #[derive(Debug)]
 pub(super) struct Contents {
     scratch: Arc<Dir>,
+    /// What was done and not yet paid for, in fuel.
+    work: u64,
     /// The one that was used last is at the back.
     open: VecDeque<(NodeId, File)>,
 }
@@ -20,14 +27,21 @@ pub(super) struct Contents {
 impl Contents {
     /// Contents in numbered files of `scratch`.
     pub(super) fn new(scratch: Arc<Dir>) -> Self {
-        Self { scratch, open: VecDeque::new() }
+        Self { scratch, work: 0, open: VecDeque::new() }
+    }
+
+    /// What was done since the last call, in fuel.
+    pub(super) fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
     }
 
     /// The host file of an entry, opened if need be; whichever was not used for longest is closed for it.
     pub(super) fn open(&mut self, id: NodeId, is_new: bool) -> io::Result<&File> {
+        self.work += TOUCH;
         let file = match self.close(id) {
             Some(file) => file,
             None => {
+                self.work += OPEN;
                 if self.open.len() >= MAX_OPEN {
                     self.open.pop_front();
                 }
@@ -49,6 +63,7 @@ impl Contents {
     /// Removes the host file of an entry.
     pub(super) fn remove(&mut self, id: NodeId) {
         self.close(id);
+        self.work += OPEN;
         if let Err(error) = self.scratch.remove_file(id.to_string()) {
             tracing::error!(%error, "a file of the staging directory could not be removed");
         }

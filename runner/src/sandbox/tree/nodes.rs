@@ -112,17 +112,18 @@ impl Tree {
         above
     }
 
-    /// The most levels, and the most bytes, of the paths below an entry.
-    pub(super) fn below(&self, id: NodeId) -> Extent {
-        let mut below = Extent::default();
+    /// The most levels, and the most bytes, of the paths below an entry; and how many entries were looked at.
+    pub(super) fn below(&self, id: NodeId) -> (Extent, u64) {
+        let (mut below, mut visited) = (Extent::default(), 0);
         let mut waiting = vec![(id, Extent::default())];
         while let Some((id, Extent { levels, bytes })) = waiting.pop() {
+            visited += 1;
             below = Extent { levels: below.levels.max(levels), bytes: below.bytes.max(bytes) };
             let entries = self.entries(id).into_iter().flatten();
             waiting
                 .extend(entries.map(|(name, id)| (*id, Extent { levels: levels + 1, bytes: bytes + 1 + name.len() })));
         }
-        below
+        (below, visited)
     }
 
     pub(super) fn is_within(&self, id: NodeId, ancestor: NodeId) -> bool {

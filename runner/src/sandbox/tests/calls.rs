@@ -1,0 +1,93 @@
+//! What calls of the host cost their guest, and that none of them can be used to hold up others.
+
+use super::*;
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{ManglingAndAbi, Resolve};
+
+/// A loop around a call.
+fn endless(call: &str) -> String {
+    command("", &format!("(loop {call} (br 0))"))
+}
+
+/// Calls that move much, or that the host's file system has to work for, for next to no instructions of the guest's.
+const CALLS: [(&str, &str); 6] = [
+    ("random numbers", "(drop (call $random (i32.const 1024) (i32.const 32768)))"),
+    ("the clock", "(drop (call $clock (i32.const 1) (i64.const 0) (i32.const 1024)))"),
+    ("the log", "(call $print (i32.const 2) (i32.const 60000))"),
+    ("a read of nothing", "(drop (call $fd_read (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 1032)))"),
+    ("a bad descriptor", "(call $print (i32.const 77) (i32.const 8))"),
+    ("refused memory", "(drop (memory.grow (i32.const 60000)))"),
+];
+
+#[tokio::test]
+async fn no_loop_of_calls_is_cheap() {
+    let fixture = fixture();
+    for (what, call) in CALLS {
+        let mut run = fixture.job();
+        run.limits.fuel = 20_000_000;
+        let started = Instant::now();
+        let outcome = fixture.run(&endless(call), run).await;
+        assert_eq!(outcome.verdict.kind(), "out-of-fuel", "{what}");
+        // As long as pure compute takes for so much fuel, thirty times over.
+        assert!(started.elapsed() < Duration::from_secs(3), "{what} took {:?}", started.elapsed());
+        assert_eq!(outcome.fuel, 20_000_000, "{what}: all of it is gone, and no more");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_of_calls_ends_at_its_deadline_and_takes_turns() {
+    for metering in [Metering::IN_GUEST, Metering::AT_SLICES] {
+        let fixture = fixture_with(&SandboxConfig { metering, threads: 1, ..CONFIG });
+        for (what, call) in CALLS {
+            let mut run = fixture.job();
+            run.limits.fuel = u64::MAX;
+            run.stop = Arc::new(Stop::at(Instant::now() + Duration::from_millis(400)));
+            let (wat, honest) = (endless(call), command("1", "(call $print (i32.const 1) (i32.const 1))"));
+            let looping = async {
+                let outcome = fixture.run(&wat, run).await;
+                (outcome.verdict.kind(), Instant::now())
+            };
+            let beside = async {
+                let outcome = fixture.run(&honest, fixture.job()).await;
+                (outcome.verdict, Instant::now())
+            };
+            let ((kind, looped), (verdict, done)) = tokio::join!(looping, beside);
+            assert_eq!((kind, verdict), ("deadline", Verdict::Done), "{what}, {metering:?}");
+            assert!(done < looped, "{what}, {metering:?}: the honest guest waited for the other one's end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_moved_is_paid_for_byte_by_byte() {
+    let fixture = fixture();
+    let fuel = async |body: &str| fixture.run(&command("", body), fixture.job()).await.fuel;
+    let (little, much) = (
+        fuel("(call $print (i32.const 2) (i32.const 10))").await,
+        fuel("(call $print (i32.const 2) (i32.const 50010))").await,
+    );
+    assert!((50_000..100_000).contains(&(much - little)), "50,000 bytes cost {} units", much - little);
+}
+
+/// A component that imports every function of the `host` world, and does nothing.
+fn imports_everything() -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("host")).unwrap();
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+}
+
+#[test]
+fn every_function_of_the_contract_is_linked_with_its_type() {
+    let fixture = fixture();
+    let component = wasmtime::component::Component::new(&fixture.sandbox.engine, imports_everything()).unwrap();
+    let imports = component.component_type().imports(&fixture.sandbox.engine).count();
+    assert!(imports >= 20, "the component imports {imports} interfaces");
+    for yields in [false, true] {
+        let mut linker = wasmtime::component::Linker::new(&fixture.sandbox.engine);
+        host::add_to_linker(&mut linker, yields).unwrap();
+        linker.instantiate_pre(&component).unwrap();
+    }
+}
