@@ -52,7 +52,8 @@ fn main() -> anyhow::Result<()> {
     let mut rows = Vec::new();
     let mut compute = None;
     for (call, times) in CALLS {
-        let mut costs = (0..rounds).map(|_| once(&guests, &program, call, times)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut costs =
+            (0..rounds).map(|_| once(&guests, &program, call, times)).collect::<anyhow::Result<Vec<_>>>()?;
         costs.sort_by(|one, two| one.seconds.total_cmp(&two.seconds));
         let cost = costs[costs.len() / 2];
         let rate = cost.units / cost.seconds;

@@ -3,7 +3,7 @@
 //! Resident memory and open files are read while the worker is idle. `cargo bench -p longboat-benches --bench soak`; a
 //! number as last argument asks for as many jobs.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use longboat_benches::contest::is_measuring;
 use longboat_benches::node::{Footprint, Jobs, Node, wait_until_idle};
 use longboat_benches::table;

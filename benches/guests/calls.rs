@@ -2,8 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
-use std::io::{Read, Write};
-use std::os::wasi::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
@@ -36,24 +35,30 @@ fn main() {
             black_box(core::arch::wasm32::memory_grow::<0>(60_000));
         }),
         // SAFETY: it takes nothing.
-        "sched_yield" => Box::new(|_| drop(black_box(unsafe { sched_yield() }))),
-        "clock" => Box::new(|_| drop(black_box(std::time::Instant::now()))),
+        "sched_yield" => Box::new(|_| _ = black_box(unsafe { sched_yield() })),
+        "clock" => Box::new(|_| _ = black_box(std::time::Instant::now())),
         "random, 8 bytes" => Box::new(|_| random(&mut buffer[..8])),
         "random, 64 KiB" => Box::new(|_| random(&mut buffer)),
         "log, 1 byte" => Box::new(|_| std::io::stderr().write_all(b"x").expect("the log takes all")),
         "log, 64 KiB" => Box::new(|_| std::io::stderr().write_all(&buffer).expect("the log takes all")),
         "file, write 1 byte" => {
-            let file = new();
-            Box::new(move |i| drop(file.write_at(b"x", u64::from(i)).expect("there is room")))
+            let mut file = new();
+            Box::new(move |_| file.write_all(b"x").expect("there is room"))
         }
         "file, write 64 KiB" => {
-            let file = new();
-            Box::new(move |_| drop(file.write_at(&buffer, 0).expect("there is room")))
+            let mut file = new();
+            Box::new(move |_| {
+                file.write_all(&buffer).expect("there is room");
+                file.seek(SeekFrom::Start(0)).expect("a file can be read from anywhere");
+            })
         }
         "file, read 64 KiB" => {
             let mut file = new();
             file.write_all(&buffer).expect("there is room");
-            Box::new(move |_| drop(file.read_at(&mut buffer, 0).expect("the file is there")))
+            Box::new(move |_| {
+                file.seek(SeekFrom::Start(0)).expect("a file can be read from anywhere");
+                file.read_exact(&mut buffer).expect("the file is there");
+            })
         }
         "stat" => Box::new(|_| drop(black_box(fs::metadata("/result")))),
         "open and close" => {
@@ -74,7 +79,7 @@ fn main() {
         }
         "list 100 entries" => {
             (0..100).for_each(|i| drop(File::create(format!("/result/{i}")).expect("there is room")));
-            Box::new(|_| drop(black_box(fs::read_dir("/result").expect("it is there").count())))
+            Box::new(|_| _ = black_box(fs::read_dir("/result").expect("it is there").count()))
         }
         "input, 64 KiB" => Box::new(|_| drop(black_box(std::io::stdin().read(&mut buffer)))),
         other => panic!("{other} is no call that is known"),

@@ -77,7 +77,7 @@ impl Node {
 pub fn wait_until_idle(node: &Node) -> anyhow::Result<()> {
     loop {
         let status = node.0.json(["status"])?;
-        let jobs = ["ready", "delayed", "running"].map(|state| status["jobs"][state].as_u64());
+        let jobs = ["ready", "delayed", "running"].map(|state| status["states"][state].as_u64());
         let jobs: u64 = jobs.into_iter().sum::<Option<u64>>().context("the status counts jobs")?;
         if jobs == 0 {
             return Ok(());

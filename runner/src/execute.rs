@@ -45,9 +45,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt that starts now.
-    pub fn start(job: Job, number: u32, limits: Limits) -> Self {
-        let started = Instant::now();
+    /// An attempt whose time began at `started`.
+    pub fn start(job: Job, number: u32, limits: Limits, started: Instant) -> Self {
         let stop = Arc::new(Stop::at(started + limits.ttr.0));
         Self { job, number, limits, started, stop, progress: None }
     }
@@ -101,7 +100,7 @@ impl Executor {
         };
         let prepared = tokio::select! {
             prepared = prepare => prepared,
-            reason = stop.wait() => Err(reason.verdict(&attempt.limits)),
+            reason = stop.wait() => Err(stop.verdict(reason, &attempt.limits)),
         };
         match prepared {
             Ok((program, inputs)) => {

@@ -282,7 +282,7 @@ async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: R
     let remains = store.into_data().into_remains();
     let fuel_is_lower_bound = !ending.is_orderly();
     let peak_memory = remains.memory.peak();
-    let (verdict, result) = ending.judge(&remains, &limits);
+    let (verdict, result) = ending.judge(&remains, &limits, &stop);
     Outcome {
         verdict,
         result,

@@ -182,10 +182,12 @@ async fn claim_all(
             permit = Arc::clone(&slots).acquire_owned() => permit.expect("nobody closes the semaphore"),
             _ = shutdown.wait_for(|told| *told != Shutdown::No) => break,
         };
+        // The queue writes down when the attempt started before the answer is here; its time must not begin later.
+        let started = Instant::now();
         match shared.queue.claim(&shared.id, &options.tubes).await {
             Ok(Some(claimed)) => {
                 made += 1;
-                attempts.spawn(hold(Arc::clone(shared), claimed, permit));
+                attempts.spawn(hold(Arc::clone(shared), claimed, started, permit));
             }
             Ok(None) => {
                 drop(permit);
@@ -210,8 +212,7 @@ async fn claim_all(
     made
 }
 
-async fn hold(shared: Arc<Shared>, claimed: Claimed, permit: OwnedSemaphorePermit) {
-    let started = Instant::now();
+async fn hold(shared: Arc<Shared>, claimed: Claimed, started: Instant, permit: OwnedSemaphorePermit) {
     let (making, claimed) = (Arc::clone(&shared), Arc::new(claimed));
     // A task of its own: heartbeats are the worker's, so a panic that ended this one would leave the job running
     // for as long as the worker does. A set, because it ends its tasks when it is dropped.

@@ -15,6 +15,7 @@ use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 use url::Url;
 
@@ -36,7 +37,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     let (spool, at_most) = (node.data.spool(), limits.input_size);
     let local = tokio::task::spawn_blocking(move || local_inputs(inputs, at_most, &spool)).await??;
 
-    let mut attempt = Attempt::start(job.clone(), 1, limits);
+    let mut attempt = Attempt::start(job.clone(), 1, limits, Instant::now());
     let kept = tempfile::tempdir().context("creating a directory for the result failed")?;
     let results = Results::open(kept.path())?;
     let staging = results.stage(job.id, 1)?;
@@ -137,7 +138,7 @@ async fn fetch(
             Given::At(url) => {
                 let body = tokio::select! {
                     fetched = executor.fetch_one(&name, &url, left) => fetched?,
-                    reason = attempt.stop.wait() => return Err(reason.verdict(&attempt.limits)),
+                    reason = attempt.stop.wait() => return Err(attempt.stop.verdict(reason, &attempt.limits)),
                 };
                 left = left.saturating_sub(body.size());
                 body

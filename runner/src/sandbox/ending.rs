@@ -2,7 +2,7 @@
 
 use super::host::{AlgorithmError, Exit, Remains};
 use super::limits::Refusal;
-use super::stop::StopReason;
+use super::stop::{Stop, StopReason};
 use super::tree::HostFault;
 use crate::job::{Excess, LimitName, Limits, Verdict};
 use serde_json::value::RawValue;
@@ -15,6 +15,9 @@ const EX_DATAERR: u32 = 65;
 const MAX_DEPTH: usize = 100;
 /// How many functions of a trap's backtrace are named.
 const MAX_FRAMES: usize = 6;
+
+/// How many characters of a function's name are looked at.
+const MAX_NAME: usize = 300;
 
 /// How a guest's call came back.
 #[derive(Debug)]
@@ -65,10 +68,10 @@ impl Ending {
     }
 
     /// The verdict, and the result if the guest is done.
-    pub(super) fn judge(self, remains: &Remains, limits: &Limits) -> (Verdict, Option<String>) {
+    pub(super) fn judge(self, remains: &Remains, limits: &Limits, stop: &Stop) -> (Verdict, Option<String>) {
         let refused = remains.memory.refused().or_else(|| remains.tree.quota.refused());
         let verdict = match self {
-            Ending::Stopped(reason) => reason.verdict(limits),
+            Ending::Stopped(reason) => stop.verdict(reason, limits),
             Ending::HostFailed(fault) => Verdict::HostError { message: fault.to_string() },
             Ending::Trapped(Trap::OutOfFuel, _) => out_of_fuel(limits),
             Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
@@ -177,6 +180,12 @@ fn describe(error: &wasmtime::Error) -> String {
     let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map_or(&[][..], wasmtime::WasmBacktrace::frames);
     let names = frames.iter().filter_map(wasmtime::FrameInfo::func_name).take(MAX_FRAMES);
-    let names = names.map(|name| format!("{:#}", rustc_demangle::demangle(name))).collect::<Vec<_>>();
+    let names = names.map(function_name).collect::<Vec<_>>();
     if names.is_empty() { trap.to_owned() } else { format!("{trap} in {}", names.join(" < ")) }
+}
+
+/// A function's name as people read it; the module may call it anything, at any length.
+fn function_name(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    format!("{:#}", rustc_demangle::demangle(&name))
 }

@@ -1,6 +1,6 @@
 //! Stopping a guest from outside.
 
-use crate::job::{Excess, LimitName, Limits, Verdict};
+use crate::job::{Excess, LimitName, Limits, Span, Verdict};
 use std::sync::OnceLock;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -20,25 +20,6 @@ pub enum StopReason {
     /// Another worker has, or may get, the job.
     #[error("the lease was lost")]
     Lost,
-}
-
-impl StopReason {
-    /// The verdict on an attempt that was stopped for this reason.
-    pub fn verdict(self, limits: &Limits) -> Verdict {
-        let allowed = limits.ttr.millis();
-        let message = self.to_string();
-        match self {
-            StopReason::Deadline => Verdict::Deadline(Excess {
-                limit: LimitName::Ttr,
-                allowed,
-                observed: allowed,
-                message: format!("it was stopped after {}, all the time that its limit `ttr` allows", limits.ttr),
-            }),
-            StopReason::Interrupted => Verdict::Interrupted { message },
-            StopReason::Cancelled => Verdict::Cancelled { message },
-            StopReason::Lost => Verdict::Lost { message },
-        }
-    }
 }
 
 /// The order to stop, shared between a guest and whoever watches over it.
@@ -66,6 +47,28 @@ impl Stop {
     pub fn reason(&self) -> Option<StopReason> {
         let late = || (Instant::now() >= self.deadline).then_some(StopReason::Deadline);
         self.order.get().copied().or_else(late)
+    }
+
+    /// The verdict on an attempt that is stopped now for this reason.
+    pub fn verdict(&self, reason: StopReason, limits: &Limits) -> Verdict {
+        let message = reason.to_string();
+        match reason {
+            StopReason::Deadline => Verdict::Deadline(self.deadline_met(limits)),
+            StopReason::Interrupted => Verdict::Interrupted { message },
+            StopReason::Cancelled => Verdict::Cancelled { message },
+            StopReason::Lost => Verdict::Lost { message },
+        }
+    }
+
+    fn deadline_met(&self, limits: &Limits) -> Excess {
+        let late = Span(Instant::now().saturating_duration_since(self.deadline));
+        let allowed = limits.ttr.millis();
+        let observed = allowed.saturating_add(late.millis());
+        let message = format!(
+            "it was stopped after {observed} ms, for its time was over: its limit `ttr` allows {}",
+            LimitName::Ttr.display(allowed)
+        );
+        Excess { limit: LimitName::Ttr, allowed, observed, message }
     }
 
     /// Waits until the guest must stop.

@@ -18,7 +18,7 @@ const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Runs a claimed job and settles it. Whatever happens ends in a verdict.
 pub(super) async fn make(shared: &Arc<Shared>, claimed: &Claimed, started: Instant) {
-    let (attempt, refused) = begin(shared, claimed);
+    let (attempt, refused) = begin(shared, claimed, started);
     shared.leases.add(claimed.lease.clone(), Arc::clone(&attempt.stop));
     let (mut executed, staging) = match (refused, stage(shared, &claimed.lease).await) {
         (Some(verdict), staging) => (shared.executor.refused(&attempt, verdict), staging.ok()),
@@ -79,12 +79,12 @@ async fn conclude(shared: &Arc<Shared>, claimed: &Claimed, started: Instant, end
 }
 
 /// The attempt, and why it must not be made, if there is a reason.
-fn begin(shared: &Shared, claimed: &Claimed) -> (Attempt, Option<Verdict>) {
+fn begin(shared: &Shared, claimed: &Claimed, started: Instant) -> (Attempt, Option<Verdict>) {
     let (limits, refused) = match shared.executor.limits(&claimed.job) {
         Ok(limits) => (limits, None),
         Err(verdict) => (Limits::default(), Some(verdict)),
     };
-    let attempt = Attempt::start(claimed.job.clone(), claimed.lease.attempt, limits);
+    let attempt = Attempt::start(claimed.job.clone(), claimed.lease.attempt, limits, started);
     shared.tell(&Event::Started {
         job: &claimed.job,
         attempt: claimed.lease.attempt,

@@ -11,9 +11,9 @@ use std::sync::Arc;
 pub(super) const MAX_OPEN: usize = 32;
 
 /// What a system call on an open file costs, in fuel.
-const TOUCH: u64 = 500;
+const TOUCH: u64 = 3_000;
 /// What it costs to open, create or remove a host file.
-const OPEN: u64 = 10_000;
+const OPEN: u64 = 40_000;
 
 #[derive(Debug)]
 pub(super) struct Contents {
