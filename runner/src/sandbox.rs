@@ -3,6 +3,7 @@
 //! This is the only place that knows wasmtime. It knows no queue and no network: what a guest reads has been
 //! fetched before, and what it leaves is published after.
 
+mod bulk;
 mod ending;
 mod engine;
 mod host;

@@ -3,7 +3,7 @@
 //! A core module, as compilers make it for preview 1, is wrapped into a component with the preview 1 adapter.
 //! What nobody can run is refused here, before anything is compiled.
 
-use super::BadModule;
+use super::{BadModule, bulk};
 use std::sync::LazyLock;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as PREVIEW1, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as COMMAND_ADAPTER,
@@ -32,7 +32,7 @@ pub fn componentize(bytes: &[u8]) -> Result<Vec<u8>, BadModule> {
     }
     if !Parser::is_core_wasm(bytes) {
         if Parser::is_component(bytes) {
-            return Ok(bytes.to_owned());
+            return bulk::component_in_pieces(bytes);
         }
         return Err(BadModule(
             "it is not WebAssembly; build the program with `cargo build --target wasm32-wasip1`, \
@@ -41,7 +41,7 @@ pub fn componentize(bytes: &[u8]) -> Result<Vec<u8>, BadModule> {
         ));
     }
     let adapter = adapter(bytes)?;
-    let mut module = rewrite(bytes)?;
+    let mut module = bulk::in_pieces(&rewrite(bytes)?)?.into_owned();
     let encode = |module: &mut Vec<u8>| {
         let (resolve, world) = &*PROCESS_WORLD;
         wit_component::embed_component_metadata(module, resolve, *world, StringEncoding::UTF8)?;
@@ -121,7 +121,7 @@ fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, BadModule> {
     Ok(module.finish())
 }
 
-fn not_valid(error: impl std::fmt::Display) -> BadModule {
+pub(super) fn not_valid(error: impl std::fmt::Display) -> BadModule {
     BadModule(format!("it is not valid WebAssembly: {error}"))
 }
 
