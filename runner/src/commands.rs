@@ -13,6 +13,7 @@ use anyhow::Context;
 use longboat::config::{Config, DataDir};
 use longboat::execute::Executor;
 use longboat::fetch::Fetcher;
+use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Queue;
 use longboat::queue::sqlite::SqliteQueue;
 use longboat::registry::Registry;
@@ -118,7 +119,8 @@ impl Node {
 
     fn executor(&self, sandbox: Arc<Sandbox>) -> anyhow::Result<Executor> {
         let spool = self.create(self.data.spool())?;
-        let fetcher = Fetcher::new(self.config.input.clone(), spool).context("setting up the HTTP client failed")?;
+        let policy = UrlPolicy::new(Purpose::Input, self.config.input.clone());
+        let fetcher = Fetcher::new(policy, spool).context("setting up the HTTP client failed")?;
         Ok(Executor::new(sandbox, self.registry()?, fetcher, self.config.limits.clone()))
     }
 

@@ -4,7 +4,7 @@
 //! win. What is left out has the default that is written beside it here.
 
 use crate::job::{Limits, LimitsRequest, Span};
-use crate::policy::InputPolicy;
+use crate::policy::Rules;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,9 @@ pub struct Config {
     /// What jobs may use.
     pub limits: LimitsConfig,
     /// Where inputs may be fetched from.
-    pub input: InputPolicy,
+    pub input: Rules,
+    /// Where results may be sent.
+    pub result_url: Rules,
     /// How a worker runs jobs.
     pub worker: WorkerConfig,
     /// How results are served.
@@ -257,6 +259,7 @@ mod tests {
             ("[worker]\nslots = 0\n", "worker.slots"),
             ("[worker]\nlease = \"5s\"\n", "worker.lease"),
             ("[input]\nallow = [\"http://x/\"]\n", "http://x/"),
+            ("[result_url]\ndeny = [\"10.0.0.0/99\"]\n", "10.0.0.0/99"),
             ("what", "what"),
         ] {
             let error = read(toml).unwrap_err();

@@ -6,8 +6,8 @@ pub use report::Report;
 
 use crate::body::Body;
 use crate::config::LimitsConfig;
-use crate::fetch::{FetchError, Fetcher};
-use crate::job::{Digest, Job, Limits, Progress, Provenance, Usage, Verdict};
+use crate::fetch::{Allowance, Fetcher};
+use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
 use crate::sandbox::{BadModule, Outcome, Program, Run, Sandbox, Stop, Tree};
@@ -126,12 +126,22 @@ impl Executor {
         self.run(executed, program, attempt, inputs, scratch).await
     }
 
-    /// Fetches one input by the operator's policy.
+    /// Fetches one input of a job by the operator's policy.
     ///
     /// # Errors
-    /// The verdict that a job with this input would get.
-    pub async fn fetch_one(&self, name: &str, url: &Url, at_most: u64) -> Result<Body, Verdict> {
-        self.fetcher.fetch(url, at_most).await.map_err(|error| error.verdict(name))
+    /// The verdict that the job gets. What the policy refused to dial is in the log, and not in the verdict.
+    pub async fn fetch_one(
+        &self,
+        job: JobId,
+        name: &str,
+        url: &Url,
+        allowance: &mut Allowance,
+    ) -> Result<Body, Verdict> {
+        self.fetcher.fetch(url, allowance).await.map_err(|error| {
+            let (url, address) = (display_url(url), error.address().map(tracing::field::display));
+            tracing::info!(%job, input = name, url, address, %error, "an input is unavailable");
+            error.verdict(name)
+        })
     }
 
     /// An attempt that ended before it began.
@@ -164,20 +174,9 @@ impl Executor {
 
     async fn fetch(&self, attempt: &Attempt, provenance: &mut Provenance) -> Result<BTreeMap<String, Body>, Verdict> {
         let mut inputs = BTreeMap::new();
-        let mut left = attempt.limits.input_size;
+        let mut allowance = Allowance::of(attempt.limits.input_size);
         for (name, url) in attempt.job.document.inputs() {
-            let body = self.fetcher.fetch(&url, left).await.map_err(|error| {
-                tracing::debug!(job = %attempt.job.id, url = display_url(&url), %error, "an input is unavailable");
-                match error {
-                    FetchError::TooLarge { observed, .. } => {
-                        let spent = attempt.limits.input_size - left;
-                        let at_most = attempt.limits.input_size;
-                        FetchError::TooLarge { at_most, observed: observed.saturating_add(spent) }.verdict(&name)
-                    }
-                    error => error.verdict(&name),
-                }
-            })?;
-            left -= body.size();
+            let body = self.fetch_one(attempt.job.id, &name, &url, &mut allowance).await?;
             provenance.inputs.insert(name.clone(), body.digest());
             inputs.insert(name, body);
         }

@@ -3,34 +3,53 @@
 //! Every hop of a redirect is checked anew, and so is every address, at the moment when it is dialled: nothing
 //! lies between the check and the connection. Total time is the caller's to bound, by dropping the future.
 
+mod allowance;
 mod client;
+mod coding;
 mod data;
 mod error;
 
+pub use allowance::Allowance;
 pub use error::FetchError;
 
 use crate::body::{Body, Spool};
-use crate::policy::{InputPolicy, display_url};
+use crate::policy::{UrlPolicy, display_url};
 use client::Clients;
+use coding::{Coding, Decoder};
 use reqwest::{Response, StatusCode, header};
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use url::Url;
+use tokio::time::{Instant, timeout, timeout_at};
+use url::{Host, Url};
 
-/// A server must have sent its status and headers by then, connecting included.
-const FIRST_BYTE: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 10;
-/// So many bytes are gathered before they are handed to a thread that hashes and writes them.
-const PIECE: usize = 256 << 10;
+
+/// How long servers may take, whatever time the caller has.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// From the first dialling to the status and headers of what is no redirect.
+    answer: Duration,
+    /// From one part of a body to the next.
+    idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(30), idle: Duration::from_secs(30) }
+    }
+}
 
 /// Fetches inputs on behalf of algorithms.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    policy: Arc<InputPolicy>,
+    policy: Arc<UrlPolicy>,
     spool_directory: PathBuf,
     clients: Clients,
+    patience: Patience,
 }
 
 impl Fetcher {
@@ -38,101 +57,122 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError::Host`] if TLS cannot be set up.
-    pub fn new(policy: InputPolicy, spool_directory: PathBuf) -> Result<Self, FetchError> {
+    pub fn new(policy: UrlPolicy, spool_directory: PathBuf) -> Result<Self, FetchError> {
         let policy = Arc::new(policy);
         let clients = Clients::new(Arc::clone(&policy))?;
-        Ok(Self { policy, spool_directory, clients })
+        Ok(Self { policy, spool_directory, clients, patience: Patience::default() })
     }
 
-    /// Fetches what is at `url`, if it is not more than `at_most` bytes.
+    /// Fetches what is at `url`, if the allowance is enough for it.
     ///
-    /// The bytes are what the server sends; a content coding is not undone. Credentials in the URL are sent as
-    /// basic authentication, to the first host only. Dropping the future ends the transfer at any point.
+    /// The bytes are what the server was asked to send: a content coding, which is the server's choice, is undone; a
+    /// file that is itself compressed is not touched. Credentials in the URL are sent as basic authentication, to the
+    /// first host only. Dropping the future ends the transfer at any point.
     ///
     /// # Errors
     /// [`FetchError`], whose messages hold neither credentials nor query strings.
-    pub async fn fetch(&self, url: &Url, at_most: u64) -> Result<Body, FetchError> {
+    pub async fn fetch(&self, url: &Url, allowance: &mut Allowance) -> Result<Body, FetchError> {
         self.policy.check_url(url)?;
         if url.scheme() == "data" {
-            return data::decode(url, at_most);
+            let (url, spool, left) = (url.clone(), Spool::new(&self.spool_directory), *allowance);
+            let body = blocking(move || data::decode(&url, spool, &left)).await??;
+            allowance.take(body.size());
+            return Ok(body);
         }
         let (url, response) = self.follow(url).await?;
-        if let Some(observed) = response.content_length().filter(|length| *length > at_most) {
-            return Err(FetchError::TooLarge { at_most, observed });
-        }
-        self.receive(&url, response, at_most).await
+        self.receive(&url, response, allowance).await
     }
 
-    /// The response that is not a redirect, and where it came from.
+    /// The response that is not a redirect, and the URL that messages name as its place.
     async fn follow(&self, first: &Url) -> Result<(Url, Response), FetchError> {
-        let mut url = first.clone();
+        let deadline = Instant::now() + self.patience.answer;
+        let (mut url, mut shown) = (first.clone(), first.clone());
         for _ in 0..=MAX_REDIRECTS {
-            self.policy.check_url(&url)?;
-            let request = self.clients.get(&url)?.get(url.clone()).header(header::ACCEPT_ENCODING, "identity").send();
-            let response = match tokio::time::timeout(FIRST_BYTE, request).await {
-                Ok(response) => response.map_err(|error| FetchError::from_client(&url, error))?,
-                Err(_) => {
-                    let message = format!("{}: no answer within {} s", display_url(&url), FIRST_BYTE.as_secs());
-                    return Err(FetchError::Transient { message, retry_after: None });
-                }
-            };
+            let request = self.clients.get(&url)?.get(url.clone()).header(header::ACCEPT_ENCODING, coding::ACCEPTED);
+            let response = timeout_at(deadline, request.send()).await;
+            let response = response.map_err(|_| silence(&shown, "no answer", self.patience.answer))?;
+            let response = response.map_err(|error| FetchError::from_client(&shown, error))?;
             let status = response.status();
             match status {
-                StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => return Ok((url, response)),
-                _ if is_redirect(status) => url = next_hop(first, &url, &response)?,
-                _ => return Err(FetchError::from_status(&url, status, response.headers())),
+                StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => return Ok((shown, response)),
+                _ if is_redirect(status) => {
+                    url = next_hop(first, &url, &response).map_err(|what| refused(&shown, what))?;
+                }
+                _ => return Err(FetchError::from_status(&shown, status, response.headers())),
+            }
+            self.policy.check_redirect(&url)?;
+            // An address that a server redirects to is told to nobody, even if it may be dialled.
+            if matches!(url.host(), Some(Host::Domain(_))) || url.host() == first.host() {
+                shown = url.clone();
             }
         }
-        let message = format!("{}: redirected more than {MAX_REDIRECTS} times", display_url(first));
-        Err(FetchError::Permanent { message })
+        Err(refused(first, format!("redirected more than {MAX_REDIRECTS} times")))
     }
 
-    async fn receive(&self, url: &Url, mut response: Response, at_most: u64) -> Result<Body, FetchError> {
-        let mut spool = Spool::new(&self.spool_directory);
+    /// The body, gathered into pieces that are decoded, hashed and written by threads that may block.
+    async fn receive(&self, url: &Url, mut response: Response, allowance: &mut Allowance) -> Result<Body, FetchError> {
+        let coding = Coding::of(response.headers()).map_err(|error| refused(url, error))?;
+        // Refused before it is sent, if it says how large it will be.
+        let mut announced = *allowance;
+        announced.take_sent(response.content_length().unwrap_or_default())?;
+        let mut decoder = Decoder::new(coding, Spool::new(&self.spool_directory), allowance.left());
         let mut piece = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| FetchError::from_client(url, error))? {
-            let observed = spool.size() + (piece.len() + chunk.len()) as u64;
-            if observed > at_most {
-                return Err(FetchError::TooLarge { at_most, observed });
-            }
-            piece.extend_from_slice(&chunk);
-            if piece.len() >= PIECE {
-                spool = write(spool, std::mem::take(&mut piece)).await?;
+        loop {
+            let chunk = timeout(self.patience.idle, response.chunk()).await;
+            let chunk = chunk.map_err(|_| silence(url, "nothing more came", self.patience.idle))?;
+            let Some(mut chunk) = chunk.map_err(|error| FetchError::from_client(url, error))? else { break };
+            allowance.take_sent(chunk.len() as u64)?;
+            while !chunk.is_empty() {
+                let room = coding.piece() - piece.len();
+                piece.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+                if piece.len() == coding.piece() {
+                    let full = std::mem::take(&mut piece);
+                    let taken = blocking(move || decoder.take(&full)).await?;
+                    decoder = taken.map_err(|fault| FetchError::from_fault(url, fault, allowance))?;
+                }
             }
         }
-        let spool = write(spool, piece).await?;
-        spool.finish().map_err(|error| FetchError::from_disk(&error))
+        let body = blocking(move || decoder.take(&piece)?.finish()).await?;
+        let body = body.map_err(|fault| FetchError::from_fault(url, fault, allowance))?;
+        allowance.take_read(body.size());
+        Ok(body)
     }
 }
 
-/// Hashing and writing block: they happen on a thread that may.
-async fn write(mut spool: Spool, piece: Vec<u8>) -> Result<Spool, FetchError> {
-    use std::io::Write as _;
-    let written = spawn_blocking(move || spool.write_all(&piece).map(|()| spool)).await;
-    written.map_err(std::io::Error::other).flatten().map_err(|error| FetchError::from_disk(&error))
+/// Does what takes the processor or the disk some time on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FetchError> {
+    spawn_blocking(work).await.map_err(|error| FetchError::from_disk(&io::Error::other(error)))
+}
+
+fn silence(url: &Url, what: &str, after: Duration) -> FetchError {
+    let message = format!("{}: {what} within {} s", display_url(url), after.as_secs_f64());
+    FetchError::Transient { message, retry_after: None }
+}
+
+fn refused(url: &Url, what: impl fmt::Display) -> FetchError {
+    FetchError::Permanent { message: format!("{}: {what}", display_url(url)) }
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads; the credentials of `first` go along only if that is the same server again.
-fn next_hop(first: &Url, url: &Url, response: &Response) -> Result<Url, FetchError> {
-    let refuse = |what: &str| FetchError::Permanent { message: format!("{}: {what}", display_url(url)) };
+/// Where a redirect leads, or what is wrong with it; the credentials of `first` go along only if that is the same
+/// server again.
+fn next_hop(first: &Url, url: &Url, response: &Response) -> Result<Url, String> {
     let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-    let mut next = location
-        .and_then(|location| url.join(location).ok())
-        .ok_or_else(|| refuse("the server redirects, but not to a URL"))?;
+    let next = location.and_then(|location| url.join(location).ok());
+    let mut next = next.ok_or("the server redirects, but not to a URL")?;
     if !matches!(next.scheme(), "http" | "https") {
-        return Err(refuse(&format!("the server redirects to {}, which is not http or https", display_url(&next))));
+        return Err(format!("the server redirects to a {:.50}: URL, not to http or https", next.scheme()));
     }
     if url.scheme() == "https" && next.scheme() == "http" {
-        return Err(refuse(&format!("the server redirects from https to {}", display_url(&next))));
+        return Err("the server redirects from https to http".to_owned());
     }
     let (username, password) =
         if next.origin() == first.origin() { (first.username(), first.password()) } else { ("", None) };
     let has_host = next.set_username(username).and_then(|()| next.set_password(password));
-    has_host.map_err(|()| refuse("the server redirects to a URL without a host"))?;
+    has_host.map_err(|()| "the server redirects to a URL without a host")?;
     next.set_fragment(None);
     Ok(next)
 }

@@ -1,7 +1,7 @@
 //! Inputs over real HTTP, fetched on a job's behalf.
 
 use crate::guests;
-use crate::support::{argument, file, run, sailor, show, submit, verdicts, work};
+use crate::support::{argument, file, run, show, submit, text, verdicts, work};
 use anyhow::Context;
 use longboat_tests::data_server::DataServer;
 use longboat_tests::program::Longboat;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// A node whose `plain` counts what it reads, and a server of these files.
@@ -178,7 +179,9 @@ fn a_redirect_leads_nowhere_that_is_not_allowed() -> anyhow::Result<()> {
     let location = format!("location: {}\r\n", server.url("secret.csv"));
     let address = answers(vec![answer("302 Found", &location, "")])?;
     node.allow_input(address)?;
-    is_unavailable(&sole_verdict(&node, &format!("http://{address}/"), &[])?, true, "loopback");
+    let verdict = sole_verdict(&node, &format!("http://{address}/"), &[])?;
+    is_unavailable(&verdict, true, "loopback");
+    assert!(!verdict.to_string().contains("127.0.0.1"), "what the job did not write is not told: {verdict}");
     let both = format!("[input]\nallow = [\"{address}\", \"{}\"]\n", server.address());
     file(&node, "config.toml", both)?;
     assert_eq!(sole_verdict(&node, &format!("http://{address}/"), &[])?["kind"], "done");
@@ -199,17 +202,104 @@ fn a_server_that_never_answers_costs_the_job_its_time_and_nobody_else_any() -> a
     Ok(())
 }
 
+/// Runs a command with all that can be logged, and returns all that it said.
+fn say_everything(node: &Longboat, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = node.command(arguments).env("RUST_LOG", "trace").output()?;
+    Ok(text(&output.stdout) + &text(&output.stderr))
+}
+
 #[test]
-fn what_a_url_knows_in_secret_is_not_told() -> anyhow::Result<()> {
-    let node = sailor()?;
-    let url = "http://user:hunter2@127.0.0.1:1/data?token=sesame";
-    let id = submit(&node, ["drunken-sailor", "--input", url, "--max-attempts=1"])?;
-    let said = work(&node, &[])?;
-    let human = node.ok(["show", &id])?;
-    let message = show(&node, &id)?["verdict"]["message"].to_string();
-    for text in [said, human, message] {
-        assert!(!text.contains("hunter2") && !text.contains("sesame"), "{text}");
-        assert!(text.contains("127.0.0.1"), "{text}");
+fn what_a_url_knows_in_secret_is_not_told_however_much_is_logged() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("data.csv", b"a\n")])?;
+    let at = server.address();
+    let to = |place: &str| answer("302 Found", &format!("location: {place}\r\n"), "");
+    let elsewhere = answers(vec![to("http://eve:hunter2@10.1.2.3/?token=sesame")])?;
+    let downgraded = answers(vec![to("ftp://eve:hunter2@10.1.2.3/?token=sesame")])?;
+    let rules = [at, elsewhere, downgraded].map(|address| format!("\"{address}\"")).join(", ");
+    file(&node, "config.toml", format!("[input]\nallow = [{rules}]\n"))?;
+    for (place, done) in [
+        (format!("{at}/data.csv"), true),
+        (format!("{at}/gone.csv"), false),
+        (format!("{elsewhere}/"), false),
+        (format!("{downgraded}/"), false),
+        ("127.0.0.1:1/data".to_owned(), false),
+        ("nowhere.invalid/data".to_owned(), false),
+    ] {
+        let url = format!("http://user:hunter2@{place}?token=sesame");
+        let id = submit(&node, ["plain", "--input", &url, "--max-attempts=1"])?;
+        let said = say_everything(&node, &["worker", "--until-empty", "-vv"])?;
+        let ran = say_everything(&node, &["run", "plain", "-vv", "--input", &url])?;
+        let human = node.ok(["show", &id])?;
+        let verdict = show(&node, &id)?["verdict"].clone();
+        assert_eq!(verdict["kind"] == "done", done, "{verdict}");
+        for text in [said, ran, human, verdict.to_string()] {
+            // As it is written, and as basic authentication has it.
+            for secret in ["hunter2", "sesame", "dXNlcjpodW50ZXIy"] {
+                assert!(!text.contains(secret), "{secret} is in: {text}");
+            }
+        }
     }
+    Ok(())
+}
+
+#[test]
+fn a_refusal_tells_everybody_the_rule_and_only_the_operator_the_address() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("data.csv", b"a\n")])?;
+    let port = server.address().port();
+    let url = format!("http://localhost:{port}/data.csv");
+    let id = submit(&node, ["plain", "--input", &url, "--max-attempts=1"])?;
+    let output = node.run(["worker", "--until-empty", "-v"])?;
+    assert!(text(&output.stderr).contains("address="), "{}", text(&output.stderr));
+    let verdict = show(&node, &id)?["verdict"].clone();
+    is_unavailable(&verdict, true, "it resolves to a loopback address");
+    let message = verdict["message"].as_str().context("a message")?;
+    assert!(!message.contains("127.0.0.1") && !message.contains("::1"), "{message}");
+    let rule = format!("\"localhost:{port}\"");
+    assert!(message.contains(&format!("[input] allow = [{rule}]")), "{message}");
+    file(&node, "config.toml", format!("[input]\nallow = [{rule}]\n"))?;
+    assert_eq!(sole_verdict(&node, &url, &[])?["kind"], "done", "as the refusal said");
+    Ok(())
+}
+
+#[test]
+fn proxies_of_the_environment_are_not_used() -> anyhow::Result<()> {
+    let (node, _runtime, server) = node_and_server(&[("data.csv", b"a\n")])?;
+    node.allow_input(server.address())?;
+    let proxy = TcpListener::bind(("127.0.0.1", 0))?;
+    proxy.set_nonblocking(true)?;
+    let mut command = node.command(["run", "plain", "--input", &server.url("data.csv")]);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        let at = format!("http://{}", proxy.local_addr()?);
+        command.env(name, &at).env(name.to_lowercase(), &at);
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        command.env_remove(name);
+    }
+    let output = command.output()?;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let seen = proxy.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(seen, Err(std::io::ErrorKind::WouldBlock), "nobody asked the proxy");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_trickles_costs_a_run_without_a_queue_its_time_and_no_more() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    node.allow_input(address)?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+    let url = format!("http://{address}/");
+    let (document, code) = run(&node, ["plain", "--input", &url, "--timeout=300ms"])?;
+    assert_eq!((&document["verdict"]["kind"], code), (&json!("deadline"), Some(1)));
+    assert_eq!(sole_verdict(&node, &url, &["--ttr=300ms"])?["kind"], "deadline");
     Ok(())
 }

@@ -252,3 +252,27 @@ fn ids_are_printed_one_a_line_or_as_json() -> anyhow::Result<()> {
     assert_eq!(listed[0]["id"], Value::from(id));
     Ok(())
 }
+
+#[test]
+fn a_place_for_the_result_is_judged_by_rules_of_its_own() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let rules = "[input]\nallow = [\"10.0.0.0/8\"]\n\
+                 [result_url]\nallow = [\"192.168.7.0/24\"]\ndeny = [\"*.evil.example\"]\n";
+    file(&node, "config.toml", rules)?;
+    for (url, part) in [
+        ("http://127.0.0.1/hook", "[result_url] allow = [\"127.0.0.1:80\"]"),
+        ("http://10.0.0.1/hook", "results are sent to public addresses only"),
+        ("http://[::ffff:169.254.169.254]/", "the metadata service of a cloud"),
+        ("https://x.evil.example/hook", "the rule \"*.evil.example\" in the configuration ([result_url] deny)"),
+        ("ftp://example.org/hook", "an http or https URL is needed, not ftp:"),
+        // Nothing is sent yet, and that comes last, so that rules can be tried.
+        ("https://example.org/hook", "sends no result to a result_url"),
+        ("http://192.168.7.1/hook", "sends no result to a result_url"),
+    ] {
+        let output = submit_text(&node, &json!({"algorithm": "any", "result_url": url}).to_string())?;
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(part), "{url}: {said}");
+    }
+    assert_eq!(count(&node)?, 0);
+    Ok(())
+}

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 use longboat::body::Body;
 use longboat::execute::{Attempt, Executed, Executor};
+use longboat::fetch::Allowance;
 use longboat::job::{AlgorithmName, AlgorithmRef, Document, Job, JobId, ResultDocument, State, Verdict};
 use longboat::results::{Results, Staging};
 use longboat::sandbox::{Program, Sandbox, StopReason};
@@ -130,18 +131,17 @@ async fn fetch(
     attempt: &Attempt,
 ) -> Result<BTreeMap<String, Body>, Verdict> {
     let here = given.values().map(|input| if let Given::Here(body) = input { body.size() } else { 0 });
-    let mut left = attempt.limits.input_size.saturating_sub(here.sum());
+    let mut allowance = Allowance::of(attempt.limits.input_size);
+    allowance.take(here.sum());
     let mut bodies = BTreeMap::new();
     for (name, input) in given {
         let body = match input {
             Given::Here(body) => body,
             Given::At(url) => {
-                let body = tokio::select! {
-                    fetched = executor.fetch_one(&name, &url, left) => fetched?,
+                tokio::select! {
+                    fetched = executor.fetch_one(attempt.job.id, &name, &url, &mut allowance) => fetched?,
                     reason = attempt.stop.wait() => return Err(attempt.stop.verdict(reason, &attempt.limits)),
-                };
-                left = left.saturating_sub(body.size());
-                body
+                }
             }
         };
         bodies.insert(name, body);

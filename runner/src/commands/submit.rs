@@ -5,6 +5,7 @@ use crate::cli::{Format, SubmitArgs};
 use crate::output;
 use anyhow::Context;
 use longboat::job::{Document, Input, JobId, Unique, UniqueFor};
+use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Submission;
 use serde_json::value::RawValue;
 use source::Source;
@@ -30,17 +31,22 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
             .limits
             .resolve(document.ttr, &limits.default, &limits.ceiling)
             .with_context(|| format!("job {} is refused", place + 1))?;
-        anyhow::ensure!(
-            document.result_url.is_none(),
-            "job {} is refused: this version sends no result to a result_url; leave it out and read the result at its URL",
-            place + 1
-        );
+        if let Some(url) = &document.result_url {
+            refuse_result_url(node, url).with_context(|| format!("job {} is refused", place + 1))?;
+        }
         jobs.push(Submission { id: document.id.unwrap_or_else(JobId::new), document });
     }
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     node.queue()?.submit(jobs).await?;
     output::print(format, &ids, |ids| ids.iter().map(JobId::to_string).collect::<Vec<_>>().join("\n"))?;
     Ok(true)
+}
+
+/// Says which rule forbids sending a result there, or else that this version sends none.
+fn refuse_result_url(node: &Node, url: &Url) -> anyhow::Result<()> {
+    let policy = UrlPolicy::new(Purpose::Result, node.config.result_url.clone());
+    policy.check_url(url).context("result_url")?;
+    anyhow::bail!("this version sends no result to a result_url; leave it out and read the result at its URL")
 }
 
 fn document(args: SubmitArgs) -> anyhow::Result<Document> {

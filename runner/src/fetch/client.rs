@@ -1,7 +1,7 @@
 //! HTTP clients that dial only what the policy lets them.
 
 use super::FetchError;
-use crate::policy::{InputPolicy, Refusal};
+use crate::policy::{Refusal, UrlPolicy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect};
 use rustls::{ClientConfig, RootCertStore};
@@ -18,12 +18,12 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// be dialled depends on the port, which a resolver is not told, so each client knows one port.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
-    policy: Arc<InputPolicy>,
+    policy: Arc<UrlPolicy>,
     tls: ClientConfig,
 }
 
 impl Clients {
-    pub(super) fn new(policy: Arc<InputPolicy>) -> Result<Self, FetchError> {
+    pub(super) fn new(policy: Arc<UrlPolicy>) -> Result<Self, FetchError> {
         Ok(Self { policy, tls: tls()? })
     }
 
@@ -61,7 +61,7 @@ fn tls() -> Result<ClientConfig, FetchError> {
 
 /// Resolves names to those of their addresses that may be dialled.
 struct CheckedResolver {
-    policy: Arc<InputPolicy>,
+    policy: Arc<UrlPolicy>,
     port: u16,
 }
 
@@ -78,14 +78,14 @@ impl Resolve for CheckedResolver {
 
 /// The addresses that may be dialled, or the first refusal if there are none.
 fn permitted(
-    policy: &InputPolicy,
+    policy: &UrlPolicy,
     host: &str,
     found: impl Iterator<Item = SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Refusal> {
     let mut refusal = None;
     let mut allowed = Vec::new();
     for address in found {
-        match policy.check_address(host, address.ip(), address.port()) {
+        match policy.check_resolved(host, address.ip(), address.port()) {
             Ok(()) => allowed.push(address),
             Err(error) => refusal = refusal.or(Some(error)),
         }
@@ -99,13 +99,26 @@ fn permitted(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Purpose, Rules};
+
+    fn resolved(policy: &UrlPolicy, found: &[&str]) -> Result<Vec<SocketAddr>, Refusal> {
+        permitted(policy, "mixed.example", found.iter().map(|address| address.parse().unwrap()))
+    }
 
     #[test]
     fn of_a_names_addresses_only_the_permitted_ones_are_dialled() {
-        let found = ["10.0.0.1:80", "93.184.216.34:80", "[::1]:80"].map(|address| address.parse().unwrap());
-        let allowed = permitted(&InputPolicy::default(), "mixed.example", found.into_iter()).unwrap();
-        assert_eq!(allowed, [found[1]]);
-        let refusal = permitted(&InputPolicy::default(), "mixed.example", found[..1].iter().copied()).unwrap_err();
-        assert!(refusal.to_string().contains("10.0.0.1"), "{refusal}");
+        let policy = UrlPolicy::new(Purpose::Input, Rules::default());
+        let found = ["10.0.0.1:80", "93.184.216.34:80", "[::1]:80", "[2606:4700::1]:80", "[64:ff9b::a00:1]:80"];
+        let allowed = resolved(&policy, &found).unwrap();
+        assert_eq!(allowed, ["93.184.216.34:80", "[2606:4700::1]:80"].map(|address| address.parse().unwrap()));
+        let refusal = resolved(&policy, &found[..1]).unwrap_err();
+        assert_eq!(refusal.address(), "10.0.0.1".parse().ok());
+        assert!(!refusal.to_string().contains("10.0.0.1"), "{refusal}");
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_no_refusal() {
+        let policy = UrlPolicy::new(Purpose::Input, Rules::default());
+        assert_eq!(resolved(&policy, &[]), Ok(Vec::new()));
     }
 }

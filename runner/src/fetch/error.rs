@@ -1,5 +1,7 @@
 //! Why an input could not be had, and what that means for the attempt.
 
+use super::Allowance;
+use super::coding::Fault;
 use crate::job::Verdict;
 use crate::policy::{Refusal, display_url};
 use jiff::Timestamp;
@@ -8,6 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use url::Url;
 
@@ -36,14 +39,17 @@ pub enum FetchError {
     },
     /// It has more bytes than the job may fetch.
     #[error(
-        "it has at least {observed} bytes, and {at_most} are left of what the job may fetch; \
-         ask for more in limits.input_size, or fetch less"
+        "with it the inputs have at least {observed} bytes{}, and the job may fetch {at_most}; \
+         ask for more in limits.input_size, or fetch less",
+        if *as_sent { " as they are sent" } else { "" }
     )]
     TooLarge {
-        /// Bytes that were left of the limit.
+        /// Bytes that all inputs may have together.
         at_most: u64,
-        /// Bytes that were announced, or had come when the transfer was ended.
+        /// Bytes of all inputs that were announced, or had come when the transfer was ended.
         observed: u64,
+        /// Whether these are bytes as they are sent; else they are bytes as the algorithm would read them.
+        as_sent: bool,
     },
     /// The fault is this host's.
     #[error("{message}")]
@@ -54,6 +60,14 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// The address that the policy refused, if it refused one: for the operator's log, not for messages.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            FetchError::Refused(refusal) => refusal.address(),
+            _ => None,
+        }
+    }
+
     /// The verdict of an attempt whose input `name` could not be had for this reason.
     pub fn verdict(&self, name: &str) -> Verdict {
         let message = format!("the input `{name}`: {self}");
@@ -71,6 +85,19 @@ impl FetchError {
 
     pub(super) fn from_disk(error: &io::Error) -> Self {
         FetchError::Host { message: format!("the input could not be written to this host's disk: {error}") }
+    }
+
+    /// Sorts out why a body could not be kept. What came damaged may come whole the next time: it cannot be told from
+    /// here whether it was damaged on its way, and a transfer that broke off looks just like a body that was cut.
+    pub(super) fn from_fault(url: &Url, fault: Fault, allowance: &Allowance) -> Self {
+        match fault {
+            Fault::TooLarge(size) => allowance.exceeded(size),
+            Fault::Disk(error) => Self::from_disk(&error),
+            Fault::Damaged(reason) => {
+                let message = format!("{}: the gzip body is damaged or incomplete: {reason}", display_url(url));
+                FetchError::Transient { message, retry_after: None }
+            }
+        }
     }
 
     /// Sorts out what a client says: it wraps a refusal of the resolver, and all else is the network's.
@@ -156,7 +183,7 @@ mod tests {
                 retry_after_ms: Some(2000)
             }
         );
-        let large = FetchError::TooLarge { at_most: 10, observed: 11 }.verdict("meter");
+        let large = FetchError::TooLarge { at_most: 10, observed: 11, as_sent: false }.verdict("meter");
         assert!(matches!(large, Verdict::InputUnavailable { permanent: true, .. }));
         let disk = FetchError::from_disk(&io::Error::other("full")).verdict("meter");
         assert!(matches!(disk, Verdict::HostError { .. }));

@@ -1,7 +1,11 @@
 //! Real servers on the loopback, which say exactly the bytes that a test wants said.
 
+mod coded;
+mod hostile;
+
 use super::*;
 use crate::job::{Digest, Verdict};
+use crate::policy::{Purpose, Rules};
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,11 +72,17 @@ fn redirect(to: &str) -> Vec<u8> {
     format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").into_bytes()
 }
 
-async fn fetch_allowing(allow: &[&Server], url: &Url, at_most: u64) -> Result<Body, FetchError> {
-    let rule = |server: &&Server| format!("127.0.0.1:{}", server.port).parse().unwrap();
-    let policy = InputPolicy { allow: allow.iter().map(rule).collect(), deny: Vec::new() };
+/// A fetcher that may dial what these rules allow, and its directory for large bodies.
+fn fetcher(allow: &[String]) -> (Fetcher, tempfile::TempDir) {
+    let rules = Rules { allow: allow.iter().map(|rule| rule.parse().unwrap()).collect(), deny: Vec::new() };
     let spool = tempfile::tempdir().unwrap();
-    let fetched = Fetcher::new(policy, spool.path().to_owned()).unwrap().fetch(url, at_most).await;
+    (Fetcher::new(UrlPolicy::new(Purpose::Input, rules), spool.path().to_owned()).unwrap(), spool)
+}
+
+async fn fetch_allowing(allow: &[&Server], url: &Url, at_most: u64) -> Result<Body, FetchError> {
+    let rules: Vec<_> = allow.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+    let (fetcher, spool) = fetcher(&rules);
+    let fetched = fetcher.fetch(url, &mut Allowance::of(at_most)).await;
     assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "nothing is left behind");
     fetched
 }
@@ -105,7 +115,7 @@ async fn small_and_large_bodies_arrive_whole() {
     assert_eq!((small.size(), small.digest()), (3, Digest::of("abc")));
     let body = fetch(&server, "/large", 3_000_000).await.unwrap();
     assert_eq!((body.size(), body.digest()), (3_000_000, Digest::of(&large)));
-    assert!(server.requests()[0].to_lowercase().contains("accept-encoding: identity"));
+    assert!(server.requests()[0].to_lowercase().contains("accept-encoding: gzip\r\n"));
 }
 
 #[tokio::test]
@@ -134,11 +144,14 @@ async fn a_body_above_the_bound_is_ended_as_soon_as_that_is_known() {
     })
     .await;
     let error = fetch(&endless, "/", 5_000_000).await.unwrap_err();
-    assert!(matches!(error, FetchError::TooLarge { at_most: 5_000_000, observed: 5_000_001..6_000_000 }), "{error:?}");
+    assert!(
+        matches!(error, FetchError::TooLarge { at_most: 5_000_000, observed: 5_000_001..6_000_000, .. }),
+        "{error:?}"
+    );
 
     let announced = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".to_vec()).await;
     let error = fetch(&announced, "/", 999).await.unwrap_err();
-    assert!(matches!(error, FetchError::TooLarge { at_most: 999, observed: 1000 }), "{error:?}");
+    assert!(matches!(error, FetchError::TooLarge { at_most: 999, observed: 1000, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -203,7 +216,7 @@ async fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(fetch(&server, "/a", 9).await.unwrap().digest(), Digest::of("there"));
     assert!(permanent(fetch(&server, "/loop", 9).await).contains("redirected more than 10 times"));
     assert!(permanent(fetch(&server, "/nowhere", 9).await).contains("but not to a URL"));
-    assert!(permanent(fetch(&server, "/data", 9).await).contains("not http or https"));
+    assert!(permanent(fetch(&server, "/data", 9).await).contains("not to http or https"));
 }
 
 #[tokio::test]
@@ -221,7 +234,10 @@ async fn a_redirect_to_what_the_policy_forbids_is_refused() {
     for target in targets {
         let to = target.clone();
         let server = Server::start(move |_| redirect(&to)).await;
-        let verdict = fetch(&server, "/", 99).await.unwrap_err().verdict("input");
+        let error = fetch(&server, "/", 99).await.unwrap_err();
+        let said = error.to_string().replace(&format!("127.0.0.1:{}/", server.port), "");
+        assert!(!said.contains("127.0.0.1") && !said.contains("169.254"), "the job did not write that: {said}");
+        let verdict = error.verdict("input");
         assert!(matches!(verdict, Verdict::InputUnavailable { permanent: true, .. }), "{target}: {verdict:?}");
     }
     assert!(secret.requests().is_empty());
@@ -233,12 +249,26 @@ async fn a_name_that_resolves_to_the_loopback_is_refused_unless_it_is_allowed() 
     let url: Url = format!("http://localhost:{}/", server.port).parse().unwrap();
     let refused = fetch_allowing(&[], &url, 99).await.unwrap_err();
     assert!(matches!(&refused, FetchError::Refused(_)), "{refused:?}");
-    assert!(refused.to_string().contains("localhost, which is at"), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("localhost") && !said.contains("127.0.0.1") && !said.contains("::1"), "{said}");
+    assert!(refused.address().is_some_and(|address| address.is_loopback()), "the operator can know");
     assert!(server.requests().is_empty());
 
-    let policy = InputPolicy { allow: vec!["localhost".parse().unwrap()], deny: Vec::new() };
-    let body = Fetcher::new(policy, std::env::temp_dir()).unwrap().fetch(&url, 99).await.unwrap();
+    let (fetcher, _spool) = fetcher(&["localhost".to_owned()]);
+    let body = fetcher.fetch(&url, &mut Allowance::of(99)).await.unwrap();
     assert_eq!(body.digest(), Digest::of("here"));
+}
+
+#[tokio::test]
+async fn an_address_that_a_server_redirects_to_is_in_no_message_even_if_it_is_allowed() {
+    let inner = Server::start(|_| b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+    let to = inner.url("/inner").to_string();
+    let outer = Server::start(move |_| redirect(&to)).await;
+    let (fetcher, _spool) = fetcher(&["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let url = format!("http://localhost:{}/outer", outer.port).parse().unwrap();
+    let message = permanent(fetcher.fetch(&url, &mut Allowance::of(9)).await);
+    assert_eq!(message, format!("{url}: the server answered 404 Not Found"));
+    assert_eq!(inner.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -261,12 +291,26 @@ async fn credentials_go_to_the_first_host_only_and_into_no_message() {
     assert!(server.requests().iter().all(|request| request.to_lowercase().contains(basic)));
     let refused = fetch_allowing(&[&server], &with("/other?token=hidden"), 9).await.unwrap_err();
     let gone: Url = "http://me:se%40cret@127.0.0.1:1/?token=hidden".parse().unwrap();
-    let policy = InputPolicy { allow: vec!["127.0.0.1".parse().unwrap()], deny: Vec::new() };
-    let gone = Fetcher::new(policy, std::env::temp_dir()).unwrap().fetch(&gone, 9).await.unwrap_err();
+    let (fetcher, _spool) = fetcher(&["127.0.0.1".to_owned()]);
+    let gone = fetcher.fetch(&gone, &mut Allowance::of(9)).await.unwrap_err();
     for error in [missing, refused, gone] {
         let text = format!("{error} {error:?}");
         assert!(!text.contains("cret") && !text.contains("hidden") && !text.contains("stolen"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn several_inputs_share_one_allowance() {
+    let server = Server::start(|_| ok(b"1234")).await;
+    let (fetcher, _spool) = fetcher(&["127.0.0.1".to_owned()]);
+    let mut allowance = Allowance::of(10);
+    fetcher.fetch(&"data:,abc".parse().unwrap(), &mut allowance).await.unwrap();
+    fetcher.fetch(&server.url("/"), &mut allowance).await.unwrap();
+    assert_eq!(allowance.left(), 3);
+    let error = fetcher.fetch(&server.url("/"), &mut allowance).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { at_most: 10, observed: 11, .. }), "{error:?}");
+    let error = fetcher.fetch(&"data:,1234".parse().unwrap(), &mut allowance).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { at_most: 10, observed: 11, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -279,7 +323,7 @@ async fn data_urls_are_decoded_within_the_bound() {
     }
     assert!(permanent(fetch("data:text/plain").await).contains("comma"));
     assert!(permanent(fetch("data:;base64,a").await).contains("base64"));
-    assert!(matches!(fetch("data:,123456").await, Err(FetchError::TooLarge { at_most: 5, observed: 6 })));
+    assert!(matches!(fetch("data:,123456").await, Err(FetchError::TooLarge { at_most: 5, observed: 6, .. })));
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ const LOCAL_NAT64: Prefix<u128> = (0x0064_ff9b_0001_u128 << 80, 48, "of a local 
 const COMPATIBLE: Prefix<u128> = (0, 96, "an IPv4-compatible address");
 const TEREDO: Prefix<u128> = (0x2001_0000_u128 << 96, 32, "a Teredo address");
 const SIX_TO_FOUR: Prefix<u128> = (0x2002_u128 << 112, 16, "a 6to4 address");
+/// RFC 5214, 6.1: what an interface that tunnels through IPv4 puts before its address, in the network of anyone.
+/// The bit for "universal" is left out of it.
+const ISATAP: u32 = 0x0000_5efe;
 const GLOBAL_UNICAST: Prefix<u128> = (0x2000_u128 << 112, 3, "");
 
 /// The first address, the prefix's length, and what is in it.
@@ -38,7 +41,7 @@ const V4: [Prefix<[u8; 4]>; 18] = [
 ];
 
 /// What is not named here is public in 2000::/3 only.
-const V6: [Prefix<u128>; 15] = [
+const V6: [Prefix<u128>; 16] = [
     (0, 128, "the unspecified address"),
     (1, 128, "a loopback address"),
     COMPATIBLE,
@@ -50,6 +53,7 @@ const V6: [Prefix<u128>; 15] = [
     SIX_TO_FOUR,
     (0x3fff_u128 << 112, 20, "a documentation address"),
     (0xfd00_0ec2_u128 << 96 | 0x254, 128, METADATA),
+    (0xfd20_00ce_u128 << 96 | 0x254, 128, METADATA),
     (0xfc00_u128 << 112, 7, "a unique-local address"),
     (0xfe80_u128 << 112, 10, "a link-local address"),
     (0xfec0_u128 << 112, 10, "a site-local address"),
@@ -99,6 +103,7 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         let [.., a, b, c, d] = (bits >> shift).to_be_bytes();
         Some(Ipv4Addr::new(a, b, c, d))
     };
+    let interface = (bits >> 32 & u128::from(u32::MAX)) as u32;
     let is_compatible = holds(COMPATIBLE, bits) && bits > 1;
     if holds(NAT64, bits) || holds(LOCAL_NAT64, bits) || is_compatible {
         [v4_at(0), None]
@@ -108,6 +113,8 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         // RFC 4380: the server's address, and the client's with all bits inverted.
         let client = v4_at(0).map(|inverted| Ipv4Addr::from(!u32::from(inverted)));
         [v4_at(64), client]
+    } else if interface & !0x0200_0000 == ISATAP {
+        [v4_at(0), None]
     } else {
         [None, None]
     }
@@ -139,14 +146,26 @@ mod tests {
             ("224.0.0.0", "255.255.255.255"),
             ("::", "::ffff:ffff"),
             ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff"),
+            ("::ffff:0:0:0", "::ffff:0:ffff:ffff"),
             ("100::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
             ("4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ] {
             assert!(kind_of(first).is_some() && kind_of(last).is_some(), "{first} {last}");
+        }
+    }
+
+    #[test]
+    fn the_metadata_services_of_clouds_are_known() {
+        for address in ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"] {
+            assert_eq!(kind_of(address), Some(METADATA), "{address}");
+        }
+        for address in ["169.254.170.2", "100.100.100.200", "192.0.0.192", "fe80::a9fe:a9fe"] {
+            assert!(kind_of(address).is_some(), "{address}");
         }
     }
 
@@ -168,7 +187,11 @@ mod tests {
             "198.20.0.0",
             "223.255.255.255",
             "2000::",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
             "2001:200::",
+            "2620:4f:8000::1",
             "2001:db9::",
             "2003::",
             "3fff:1000::",
@@ -186,6 +209,9 @@ mod tests {
         }
         let teredo = inside("2001:0:a00:1::f5ff:fffd");
         assert_eq!(teredo, ["10.0.0.1".parse::<IpAddr>().unwrap(), "10.0.0.2".parse().unwrap()]);
+        for text in ["2606:4700::5efe:a00:1", "2606:4700::200:5efe:a00:1"] {
+            assert_eq!(inside(text), ["10.0.0.1".parse::<IpAddr>().unwrap()], "{text}");
+        }
         assert_eq!(faces("::ffff:10.0.0.1".parse().unwrap()), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
         assert!(inside("::1").is_empty() && inside("2606:4700::1").is_empty());
     }

@@ -43,6 +43,12 @@ impl Rule {
         Self { target: Target::Net(address.into()), port: Some(port) }
     }
 
+    /// The rule for just this name and port, if the name is one that a rule can have.
+    pub(super) fn named(name: &str, port: u16) -> Option<Self> {
+        let rule = Self { target: parse_target(name).ok()?, port: Some(port) };
+        rule.covers_host(name, port).then_some(rule)
+    }
+
     /// Whether the rule is about this name, whatever it resolves to.
     pub(super) fn covers_host(&self, host: &str, port: u16) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();

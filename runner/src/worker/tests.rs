@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{LimitsConfig, NanBits};
 use crate::fetch::Fetcher;
 use crate::job::{Document, Progress, Record, State};
-use crate::policy::InputPolicy;
+use crate::policy::{Purpose, Rules, UrlPolicy};
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::{Cursor, Filter, QueueError, Settlement, Status, Submission};
 use crate::registry::Registry;
@@ -129,7 +129,8 @@ impl Fixture {
         };
         let sandbox = Arc::new(Sandbox::new(&config).unwrap());
         let registry = Registry::open(&self.directory.path().join("algorithms")).unwrap();
-        let fetcher = Fetcher::new(InputPolicy::default(), self.directory.path().to_owned()).unwrap();
+        let policy = UrlPolicy::new(Purpose::Input, Rules::default());
+        let fetcher = Fetcher::new(policy, self.directory.path().to_owned()).unwrap();
         let executor = Executor::new(sandbox, registry, fetcher, LimitsConfig::default());
         Worker::new(options, Arc::clone(&self.queue) as Arc<dyn Queue>, executor, Arc::clone(&self.results), observer)
     }
