@@ -66,9 +66,23 @@ pub enum Command {
     /// Put jobs into the queue, and print their ids
     Submit(Box<SubmitArgs>),
     /// Run jobs from the queue
-    Worker(WorkerArgs),
+    Worker {
+        /// How to work.
+        #[command(flatten)]
+        worker: WorkerArgs,
+        /// Behind which walls.
+        #[command(flatten)]
+        walls: WallArgs,
+    },
     /// Serve results over HTTP
-    Serve(ServeArgs),
+    Serve {
+        /// How to serve.
+        #[command(flatten)]
+        serve: ServeArgs,
+        /// Behind which walls.
+        #[command(flatten)]
+        walls: WallArgs,
+    },
     /// Run jobs and serve results, in one process
     Up {
         /// How to work.
@@ -77,6 +91,9 @@ pub enum Command {
         /// How to serve.
         #[command(flatten)]
         serve: ServeArgs,
+        /// Behind which walls.
+        #[command(flatten)]
+        walls: WallArgs,
     },
     /// List jobs, oldest first
     List(ListArgs),
@@ -156,6 +173,14 @@ pub struct ServeArgs {
     /// The address to listen on [default: 127.0.0.1:7654]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+}
+
+/// Behind which walls to do it.
+#[derive(Debug, Args)]
+pub struct WallArgs {
+    /// Do not start unless the kernel can confine this process in every way that it knows how to use
+    #[arg(long)]
+    pub require_confinement: bool,
 }
 
 /// Which jobs to list.

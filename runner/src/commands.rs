@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod algorithm;
+mod confine;
 mod look;
 mod node;
 mod run;
@@ -31,27 +32,38 @@ pub struct Usage(pub String);
 ///
 /// # Errors
 /// What failed, where, why, and what to do about it; [`Usage`] if the command line makes no sense.
-pub async fn run(cli: Cli) -> anyhow::Result<bool> {
+pub fn run(cli: Cli) -> anyhow::Result<bool> {
     let node = Node::open(&cli.global)?;
     let format = cli.global.output;
     match cli.command {
-        Command::Run(args) => run::run(&node, *args, format).await,
+        Command::Run(args) => block_on(run::run(&node, *args, format)),
         Command::Algorithm(command) => algorithm::run(&node, command, format),
-        Command::Submit(args) => submit::submit(&node, *args, format).await,
-        Command::Worker(args) => worker::work(&node, args, None).await,
-        Command::Serve(args) => node::serve(&node, &args).await,
-        Command::Up { worker, serve } => node::up(&node, worker, &serve).await,
-        Command::List(args) => look::list(&node, args, format).await,
-        Command::Show { id } => look::show(&node, id, format).await,
-        Command::Status => look::status(&node, format).await,
-        Command::Wait { ids, timeout } => look::wait(&node, &ids, timeout, format).await,
-        Command::Result { id, files } => look::result(&node, id, files.as_deref(), format).await,
+        Command::Submit(args) => block_on(submit::submit(&node, *args, format)),
+        Command::Worker { worker, walls } => node::work(&node, worker, &walls),
+        Command::Serve { serve, walls } => node::serve(&node, &serve, &walls),
+        Command::Up { worker, serve, walls } => node::up(&node, worker, &serve, &walls),
+        Command::List(args) => block_on(look::list(&node, args, format)),
+        Command::Show { id } => block_on(look::show(&node, id, format)),
+        Command::Status => block_on(look::status(&node, format)),
+        Command::Wait { ids, timeout } => block_on(look::wait(&node, &ids, timeout, format)),
+        Command::Result { id, files } => block_on(look::result(&node, id, files.as_deref(), format)),
     }
+}
+
+/// Runs a command on a runtime, and so on threads, that did not exist before.
+fn block_on(command: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime failed")?;
+    let done = runtime.block_on(command);
+    // Whatever still waits for a disk or a peer must not keep a finished program from ending.
+    runtime.shutdown_background();
+    done
 }
 
 /// A node's configuration and directories; each part is opened by the commands that need it.
 pub struct Node {
     config: Config,
+    /// The file that `config` was read from.
+    config_file: Option<PathBuf>,
     data: DataDir,
     queue: PathBuf,
 }
@@ -71,7 +83,7 @@ impl Node {
             Some(file) => format!("reading the configuration {} failed", file.display()),
             None => "reading the configuration from the environment failed".to_owned(),
         })?;
-        Ok(Self { config, data, queue })
+        Ok(Self { config, config_file: file, data, queue })
     }
 
     fn create(&self, path: PathBuf) -> anyhow::Result<PathBuf> {

@@ -70,6 +70,8 @@ pub struct WorkerConfig {
     pub epoch_checks: EpochChecks,
     /// Which bits a guest's NaNs have.
     pub nan_bits: NanBits,
+    /// Whether the process takes from itself what it does not need; `serve` obeys it too.
+    pub confinement: ConfinementMode,
     /// How long a lease lasts without a heartbeat.
     pub lease: Span,
     /// How often heartbeats are sent.
@@ -84,6 +86,7 @@ impl Default for WorkerConfig {
             name: None,
             epoch_checks: EpochChecks::default(),
             nan_bits: NanBits::default(),
+            confinement: ConfinementMode::default(),
             lease: Span(Duration::from_secs(15)),
             heartbeat: Span(Duration::from_secs(5)),
         }
@@ -112,6 +115,19 @@ pub enum NanBits {
     Platform,
     /// The canonical ones: alike on every machine. Arithmetic takes about twice as long.
     Canonical,
+}
+
+/// Whether the process takes from itself what it does not need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfinementMode {
+    /// As far as the kernel can.
+    #[default]
+    BestEffort,
+    /// Wholly, or it does not start.
+    Required,
+    /// Not at all.
+    Off,
 }
 
 /// How results are served.
@@ -258,6 +274,7 @@ mod tests {
             ("[limits.default]\nfuel = 1_000_000_000_000_000\n", "limits.default.fuel"),
             ("[worker]\nslots = 0\n", "worker.slots"),
             ("[worker]\nlease = \"5s\"\n", "worker.lease"),
+            ("[worker]\nconfinement = \"maybe\"\n", "worker.confinement"),
             ("[input]\nallow = [\"http://x/\"]\n", "http://x/"),
             ("[result_url]\ndeny = [\"10.0.0.0/99\"]\n", "10.0.0.0/99"),
             ("what", "what"),

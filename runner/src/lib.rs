@@ -7,13 +7,14 @@
 //! |---|---|
 //! | 3 | [`worker`] claims, heartbeats and settles; [`server`] answers readers |
 //! | 2 | [`execute`] makes one attempt, from a job to what came of it |
-//! | 1 | [`queue`], [`sandbox`], [`fetch`], [`results`], [`registry`]; none knows another |
+//! | 1 | [`queue`], [`sandbox`], [`confinement`], [`fetch`], [`results`], [`registry`]; none knows another |
 //! | 0 | [`job`], [`body`], [`policy`], [`config`] |
 //!
 //! The `longboat` program on top of them reads the command line and prints.
 
 pub mod body;
 pub mod config;
+pub mod confinement;
 pub mod execute;
 pub mod fetch;
 pub mod job;

@@ -12,14 +12,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(cli.global.verbose);
     raise_file_limit();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::from(error).context("starting the runtime failed")),
-    };
-    let done = runtime.block_on(commands::run(cli));
-    // Whatever still waits for a disk or a peer must not keep a finished program from ending.
-    runtime.shutdown_background();
-    match done {
+    match commands::run(cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.is::<commands::Usage>() => {

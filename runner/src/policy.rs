@@ -5,6 +5,7 @@
 //! that it resolves to.
 
 mod address;
+mod ports;
 mod refusal;
 mod rule;
 mod shown;

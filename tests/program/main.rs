@@ -4,6 +4,7 @@
 
 mod algorithms;
 mod commands;
+mod confinement;
 mod determinism;
 mod guests;
 mod http;

@@ -143,6 +143,11 @@ impl Worker {
         Ok(())
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) -> anyhow::Result<()> {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status()?;

@@ -21,14 +21,15 @@ const LOOKED_AT: [&str; 4] = [
 /// The library's modules by floor; those of floor 1 do not know each other.
 const FLOORS: [&[&str]; 4] = [
     &["job", "body", "policy", "config"],
-    &["queue", "sandbox", "fetch", "results", "registry"],
+    &["queue", "sandbox", "confinement", "fetch", "results", "registry"],
     &["execute"],
     &["worker", "server"],
 ];
 
 /// Crates that only these files may name, tests apart.
-const FENCED: [(&str, &[&str]); 4] = [
+const FENCED: [(&str, &[&str]); 5] = [
     ("wasmtime", &["runner/src/sandbox"]),
+    ("landlock", &["runner/src/confinement"]),
     ("rusqlite", &["runner/src/queue/sqlite"]),
     ("reqwest", &["runner/src/fetch"]),
     ("axum", &["runner/src/server"]),

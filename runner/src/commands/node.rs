@@ -1,37 +1,66 @@
-//! `longboat serve` and `longboat up`.
+//! `longboat worker`, `longboat serve` and `longboat up`: what they do before there is any thread but the first.
 
-use super::{Node, worker};
-use crate::cli::{ServeArgs, WorkerArgs};
+use super::{Node, block_on, confine, worker};
+use crate::cli::{ServeArgs, WallArgs, WorkerArgs};
 use anyhow::Context;
 use longboat::server;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
-pub async fn serve(node: &Node, args: &ServeArgs) -> anyhow::Result<bool> {
-    let (listener, queue) = (listen(node, args).await?, node.queue()?);
-    server::serve(listener, server::router(queue, node.reader()), terminated()?).await?;
-    Ok(true)
+/// Connections that wait to be accepted; what tokio allows a listener of its own.
+const BACKLOG: u32 = 1024;
+
+pub fn work(node: &Node, worker: WorkerArgs, walls: &WallArgs) -> anyhow::Result<bool> {
+    confine::worker(node, walls)?;
+    block_on(worker::work(node, worker, None))
+}
+
+pub fn serve(node: &Node, serve: &ServeArgs, walls: &WallArgs) -> anyhow::Result<bool> {
+    let socket = bind(node, serve)?;
+    confine::server(node, walls)?;
+    block_on(async {
+        let (listener, queue) = (listen(socket)?, node.queue()?);
+        server::serve(listener, server::router(queue, node.reader()), terminated()?).await?;
+        Ok(true)
+    })
 }
 
 /// Serves for as long as the worker works.
-pub async fn up(node: &Node, worker: WorkerArgs, serve: &ServeArgs) -> anyhow::Result<bool> {
-    let (listener, queue) = (listen(node, serve).await?, node.queue()?);
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let router = server::router(Arc::clone(&queue), node.reader());
-    let server = tokio::spawn(server::serve(listener, router, async { drop(ended.await) }));
-    let worked = worker::work(node, worker, Some(queue)).await;
-    drop(end);
-    server.await?.context("serving results failed")?;
-    worked
+pub fn up(node: &Node, worker: WorkerArgs, serve: &ServeArgs, walls: &WallArgs) -> anyhow::Result<bool> {
+    let socket = bind(node, serve)?;
+    confine::worker(node, walls)?;
+    block_on(async {
+        let (listener, queue) = (listen(socket)?, node.queue()?);
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let router = server::router(Arc::clone(&queue), node.reader());
+        let server = tokio::spawn(server::serve(listener, router, async { drop(ended.await) }));
+        let worked = worker::work(node, worker, Some(queue)).await;
+        drop(end);
+        server.await?.context("serving results failed")?;
+        worked
+    })
 }
 
-async fn listen(node: &Node, args: &ServeArgs) -> anyhow::Result<TcpListener> {
+/// Takes the port, which nobody can any more once the walls stand.
+fn bind(node: &Node, args: &ServeArgs) -> anyhow::Result<TcpSocket> {
     let address = args.listen.unwrap_or(node.config.http.listen);
-    let listener = TcpListener::bind(address)
-        .await
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A node that is started again must not wait until its old connections are forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    bind().with_context(|| format!("listening on {address} failed; name another address with --listen"))
+}
+
+fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
+    let address = socket.local_addr()?;
+    let listener = socket
+        .listen(BACKLOG)
         .with_context(|| format!("listening on {address} failed; name another address with --listen"))?;
-    eprintln!("results at http://{}/<id>", listener.local_addr()?);
+    eprintln!("results at http://{address}/<id>");
     Ok(listener)
 }
 

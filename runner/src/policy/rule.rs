@@ -65,6 +65,11 @@ impl Rule {
         self.port.is_none_or(|own| own == port)
             && matches!(&self.target, Target::Net(net) if net.contains(&address.to_canonical()))
     }
+
+    /// Whether the rule is about every port of every address of this range.
+    pub(super) fn covers_net(&self, net: &IpNet) -> bool {
+        self.port.is_none() && matches!(&self.target, Target::Net(own) if own.contains(net))
+    }
 }
 
 impl FromStr for Rule {

@@ -160,6 +160,9 @@ fn connect(path: &Path, more: OpenFlags) -> Result<Connection, Fault> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // What does not fit into the page cache would else go to the system's temporary directory, where a confined
+    // worker has no business.
+    connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
