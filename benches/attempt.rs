@@ -7,10 +7,11 @@
 
 use anyhow::ensure;
 use criterion::{Criterion, criterion_group, criterion_main};
-use longboat::config::{Config, LimitsConfig, NanBits};
+use longboat::config::{LimitsConfig, NanBits};
 use longboat::execute::{Attempt, Executor};
 use longboat::fetch::Fetcher;
 use longboat::job::{Document, Job, JobId, Limits, Shape, State};
+use longboat::policy::{Purpose, Rules, UrlPolicy};
 use longboat::registry::Registry;
 use longboat::results::Results;
 use longboat::sandbox::Metering;
@@ -102,7 +103,7 @@ impl Node {
     fn new(guests: &Guests, directory: &Path, module: &[u8]) -> anyhow::Result<Self> {
         let registry = Registry::open(&directory.join("algorithms"))?;
         registry.add("noop".parse()?, module, Shape::Command)?;
-        let fetcher = Fetcher::new(Config::default().input, directory.to_owned())?;
+        let fetcher = Fetcher::new(UrlPolicy::new(Purpose::Input, Rules::default()), directory.to_owned())?;
         let executor = Executor::new(Arc::clone(&guests.sandbox), registry, fetcher, LimitsConfig::default());
         Ok(Self {
             executor,

@@ -3,6 +3,7 @@
 
 pub mod contest;
 pub mod guest;
+pub mod hostile;
 pub mod network;
 pub mod node;
 pub mod noop;

@@ -10,7 +10,7 @@ use crate::fetch::{Allowance, Fetcher};
 use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
-use crate::sandbox::{BadModule, Outcome, Program, Run, Sandbox, Stop, Tree};
+use crate::sandbox::{Outcome, Program, Run, Sandbox, Stop, Tree};
 use cap_std::fs::Dir;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -217,12 +217,6 @@ fn unloadable(error: &RegistryError) -> Verdict {
             Verdict::BadModule { message }
         }
         RegistryError::Damaged { .. } | RegistryError::Disk { .. } => Verdict::HostError { message },
-    }
-}
-
-impl From<BadModule> for Verdict {
-    fn from(BadModule(message): BadModule) -> Self {
-        Verdict::BadModule { message }
     }
 }
 

@@ -4,6 +4,7 @@
 //! fetched before, and what it leaves is published after.
 
 mod bulk;
+mod compiler;
 mod ending;
 mod engine;
 mod host;
@@ -12,6 +13,7 @@ mod log;
 mod modules;
 mod program;
 mod stop;
+mod structure;
 mod ticker;
 mod tree;
 
@@ -23,22 +25,18 @@ pub use tree::Tree;
 
 use crate::config::{EpochChecks, NanBits};
 use crate::job::{Digest, JobId, Limits, Shape, Verdict};
+use compiler::Compiler;
 use ending::Ending;
 use host::{AlgorithmJob, AlgorithmLimits, Host};
-use lru::LruCache;
 use program::{Entry, RunParams, RunResults};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use ticker::Ticker;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// The version of wasmtime and its adapter; the manifest pins it, and a test compares the two.
 const WASMTIME: &str = "48.0.8";
-/// How many compiled programs are kept in memory.
-const PROGRAMS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 /// What a command may be given as params: the preview 1 adapter copies the environment into little room.
 const MAX_COMMAND_PARAMS: usize = 24 << 10;
 
@@ -46,6 +44,12 @@ const MAX_COMMAND_PARAMS: usize = 24 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadModule(pub String);
+
+impl From<BadModule> for Verdict {
+    fn from(BadModule(message): BadModule) -> Self {
+        Verdict::BadModule { message }
+    }
+}
 
 /// How a sandbox is set up.
 #[derive(Debug, Clone)]
@@ -147,7 +151,7 @@ pub struct Sandbox {
     metering: Metering,
     nan_bits: NanBits,
     ticker: Ticker,
-    programs: Mutex<LruCache<Digest, Arc<OnceCell<Arc<Program>>>>>,
+    compiler: Arc<Compiler>,
     guests: Option<Runtime>,
 }
 
@@ -164,9 +168,9 @@ impl Sandbox {
             .enable_time()
             .build()?;
         let ticker = Ticker::start(engine.weak())?;
-        let programs = Mutex::new(LruCache::new(PROGRAMS));
         let &SandboxConfig { metering, nan_bits, .. } = config;
-        Ok(Self { engine, metering, nan_bits, ticker, programs, guests: Some(guests) })
+        let compiler = Arc::new(Compiler::new(engine.clone(), config.max_memory, metering.yields_in_calls()));
+        Ok(Self { engine, metering, nan_bits, ticker, compiler, guests: Some(guests) })
     }
 
     /// The versions, and the configuration, that decide about fuel and bytes.
@@ -187,25 +191,15 @@ impl Sandbox {
 
     /// The program of the module with this digest, compiled if it must be; `load` reads the module then.
     ///
+    /// Compiling goes on when nobody waits for it any more, so that the next attempt finds its product.
+    ///
     /// # Errors
-    /// Those of `load`, and [`BadModule`] from the compiler. A failure is not kept.
-    pub async fn program<F, E>(&self, digest: Digest, load: F) -> Result<Arc<Program>, E>
+    /// Those of `load`, and [`Verdict::BadModule`] for a module that nobody can run, which is remembered.
+    pub async fn program<F>(&self, digest: Digest, load: F) -> Result<Arc<Program>, Verdict>
     where
-        F: FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
-        E: From<BadModule> + Send + 'static,
+        F: FnOnce() -> Result<Vec<u8>, Verdict> + Send + 'static,
     {
-        let cell = {
-            let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(programs.get_or_insert(digest, Arc::default))
-        };
-        let (engine, yields) = (self.engine.clone(), self.metering.yields_in_calls());
-        let compile = || async {
-            let compile = move || Ok(Arc::new(Program::compile(&engine, yields, &load()?)?));
-            // A compiler that panics on a module would do so again.
-            let failed = |panic| Err(BadModule(format!("the compiler failed: {panic}")).into());
-            tokio::task::spawn_blocking(compile).await.unwrap_or_else(failed)
-        };
-        cell.get_or_try_init(compile).await.cloned()
+        Arc::clone(&self.compiler).program(digest, load).await
     }
 
     /// Compiles a module without keeping it.
@@ -213,7 +207,15 @@ impl Sandbox {
     /// # Errors
     /// [`BadModule`], which says why nobody could run it.
     pub fn compile(&self, bytes: &[u8]) -> Result<Program, BadModule> {
-        Program::compile(&self.engine, self.metering.yields_in_calls(), bytes)
+        self.compiler.compile(bytes)
+    }
+
+    /// Looks at a module's structure, as [`Sandbox::compile`] does before it compiles.
+    ///
+    /// # Errors
+    /// [`BadModule`] with the bound that it passes.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), BadModule> {
+        self.compiler.check(bytes)
     }
 
     /// Runs a guest to its end, whatever that is.

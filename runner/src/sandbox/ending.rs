@@ -116,7 +116,7 @@ fn out_of_fuel(limits: &Limits) -> Verdict {
 }
 
 fn over_document(limits: &Limits, observed: u64) -> Verdict {
-    let refusal = Refusal { limit: LimitName::DocumentSize, allowed: limits.document_size, observed };
+    let refusal = Refusal { limit: LimitName::DocumentSize, allowed: limits.document_size, observed, share: "" };
     Verdict::ResultQuota(refusal.excess("the returned document is too large"))
 }
 

@@ -4,18 +4,34 @@ use super::SandboxConfig;
 use crate::config::NanBits;
 use sha2::{Digest as _, Sha256};
 use std::hash::{Hash, Hasher};
+use wasmparser::WasmFeatures;
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
 };
 
 /// Linear memories that one guest may have.
-const MAX_MEMORIES: u32 = 8;
+pub(super) const MAX_MEMORIES: u32 = 8;
 /// Tables that one guest may have; the adapter and its shims need some.
-const MAX_TABLES: u32 = 16;
-/// Elements of one table.
-const MAX_TABLE_ELEMENTS: usize = 100_000;
+pub(super) const MAX_TABLES: u32 = 16;
+/// Elements of one table. Some instructions work through a whole table, and nothing can stop them: this is a
+/// millisecond.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// Core instances that one guest may have.
-const MAX_INSTANCES: u32 = 32;
+pub(super) const MAX_INSTANCES: u32 = 32;
+/// The parts of WebAssembly that modules may use; what is not here is refused before anything is compiled.
+///
+/// wasmtime has all of WebAssembly 3 on by default, as far as it was built with it. Left out are threads and shared
+/// memory (results would depend on scheduling), garbage collection and exceptions (their heap is no linear memory, and
+/// what it grows to would not be counted) and 64-bit memories (every access is checked by code of its own, several
+/// times what the compiler's work is estimated at). Component-model async, stack switching, custom page sizes and the
+/// other proposals that are not finished are off in wasmtime as well.
+pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM3
+    .union(WasmFeatures::COMPONENT_MODEL)
+    .difference(WasmFeatures::THREADS)
+    .difference(WasmFeatures::GC)
+    .difference(WasmFeatures::GC_TYPES)
+    .difference(WasmFeatures::EXCEPTIONS)
+    .difference(WasmFeatures::MEMORY64);
 /// The guest's stack; the host's frames on top of it must fit too.
 const STACK: usize = 1 << 20;
 
@@ -34,6 +50,9 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
         .cranelift_nan_canonicalization(sandbox.nan_bits == NanBits::Canonical)
         .relaxed_simd_deterministic(true)
         .shared_memory(false)
+        // Off as in FEATURES; threads and exceptions are not even built in.
+        .wasm_memory64(false)
+        .wasm_gc(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(sandbox)));
     if let Some(directory) = &sandbox.cache {
         config.cache(Some(Cache::new(CacheConfig::new().with_directory(directory).clone())?));

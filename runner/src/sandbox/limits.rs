@@ -1,5 +1,6 @@
 //! Counting what a guest uses, and remembering what it was refused.
 
+use super::engine::MAX_TABLE_ELEMENTS;
 use super::tree::TreeError;
 use crate::job::{Excess, LimitName};
 use wasmtime::ResourceLimiter;
@@ -16,6 +17,8 @@ pub struct Refusal {
     pub allowed: u64,
     /// What the guest would have used.
     pub observed: u64,
+    /// What the figures are for, in a sentence, if they are not for the whole limit.
+    pub share: &'static str,
 }
 
 impl Refusal {
@@ -26,7 +29,10 @@ impl Refusal {
             limit: self.limit,
             allowed: self.allowed,
             observed: self.observed,
-            message: format!("{what}: it wanted {observed} where the limit `{}` allows {allowed}", self.limit),
+            message: format!(
+                "{what}: it wanted {observed} where the limit `{}` allows {allowed}{}",
+                self.limit, self.share
+            ),
         }
     }
 }
@@ -59,7 +65,7 @@ impl Memory {
     fn grow(&mut self, by: u64) -> bool {
         let wanted = self.used.saturating_add(by);
         if wanted > self.allowed {
-            let refusal = Refusal { limit: LimitName::Memory, allowed: self.allowed, observed: wanted };
+            let refusal = Refusal { limit: LimitName::Memory, allowed: self.allowed, observed: wanted, share: "" };
             self.refused.get_or_insert(refusal);
             return false;
         }
@@ -79,7 +85,18 @@ impl ResourceLimiter for Memory {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if let Some(maximum) = maximum.filter(|maximum| desired > *maximum) {
+            // The table's own maximum is nobody's limit, but the engine's is: a table's share of all memory.
+            if maximum == MAX_TABLE_ELEMENTS {
+                let [allowed, observed] =
+                    [maximum, desired].map(|elements| elements.saturating_mul(TABLE_ELEMENT) as u64);
+                self.refused.get_or_insert(Refusal {
+                    limit: LimitName::Memory,
+                    allowed,
+                    observed,
+                    share: " for one table",
+                });
+            }
             return Ok(false);
         }
         Ok(self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT) as u64))
@@ -121,7 +138,12 @@ impl Quota {
     pub(super) fn add_entry(&mut self) -> Result<(), TreeError> {
         let observed = self.entries + 1;
         if observed > self.allowed_entries {
-            self.remember(Refusal { limit: LimitName::ResultFiles, allowed: self.allowed_entries, observed });
+            self.remember(Refusal {
+                limit: LimitName::ResultFiles,
+                allowed: self.allowed_entries,
+                observed,
+                share: "",
+            });
             return Err(TreeError::Quota);
         }
         self.entries = observed;
@@ -135,7 +157,7 @@ impl Quota {
     pub(super) fn resize(&mut self, old: u64, new: u64) -> Result<(), TreeError> {
         let observed = self.bytes.saturating_sub(old).saturating_add(new);
         if new > old && observed > self.allowed_bytes {
-            self.remember(Refusal { limit: LimitName::ResultSize, allowed: self.allowed_bytes, observed });
+            self.remember(Refusal { limit: LimitName::ResultSize, allowed: self.allowed_bytes, observed, share: "" });
             return Err(TreeError::InsufficientSpace);
         }
         self.bytes = observed;
@@ -166,6 +188,10 @@ mod tests {
     fn growth_beyond_a_memorys_own_maximum_is_nobodys_limit() {
         let mut memory = Memory::new(1000);
         assert!(!memory.memory_growing(0, 600, Some(500)).unwrap());
+        assert!(!memory.table_growing(0, 60, Some(50)).unwrap());
         assert_eq!((memory.peak(), memory.refused()), (0, None));
+        assert!(!memory.table_growing(0, MAX_TABLE_ELEMENTS + 1, Some(MAX_TABLE_ELEMENTS)).unwrap());
+        let excess = memory.refused().unwrap().excess("it trapped");
+        assert!(excess.observed > excess.allowed && excess.message.ends_with("for one table"), "{}", excess.message);
     }
 }

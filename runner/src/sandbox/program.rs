@@ -1,7 +1,7 @@
 //! A compiled algorithm.
 
 use super::host::{self, AlgorithmError, AlgorithmJob, Host};
-use super::{BadModule, modules};
+use super::{BadModule, modules, structure};
 use crate::job::{Digest, Shape};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -28,11 +28,14 @@ pub(super) enum Entry {
 }
 
 impl Program {
-    /// Compiles a module. This takes from milliseconds to minutes: never call it on a thread that runs guests.
+    /// Compiles a module that may start with so many bytes of memory. This takes from milliseconds to a minute and
+    /// cannot be stopped: it is for [`Compiler`](super::compiler::Compiler)'s threads. With `yields` the program gives
+    /// its thread away in calls of the host.
     ///
     /// # Errors
     /// [`BadModule`], which says why nobody could run it.
-    pub fn compile(engine: &Engine, yields: bool, bytes: &[u8]) -> Result<Self, BadModule> {
+    pub(super) fn compile(engine: &Engine, max_memory: u64, yields: bool, bytes: &[u8]) -> Result<Self, BadModule> {
+        structure::check(bytes, max_memory)?;
         let component = modules::componentize(bytes)?;
         let refused = |error: wasmtime::Error| BadModule(format!("it cannot be compiled: {error:#}"));
         let component = Component::new(engine, component).map_err(refused)?;

@@ -273,10 +273,40 @@ async fn a_program_is_compiled_once() {
     let fixture = fixture();
     let bytes = wat::parse_str(command("", "")).unwrap();
     let digest = Digest::of(&bytes);
-    let program = fixture.sandbox.program(digest, move || Ok::<_, BadModule>(bytes)).await.unwrap();
-    let load = || -> Result<Vec<u8>, BadModule> { panic!("it was loaded again") };
+    let program = fixture.sandbox.program(digest, move || Ok(bytes)).await.unwrap();
+    let load = || panic!("it was loaded again");
     let again = fixture.sandbox.program(digest, load).await.unwrap();
     assert!(Arc::ptr_eq(&program, &again));
+}
+
+#[tokio::test]
+async fn what_was_compiled_when_nobody_waited_any_more_is_there_for_the_next_attempt() {
+    let fixture = fixture();
+    let bytes = wat::parse_str(command("", "")).unwrap();
+    let digest = Digest::of(&bytes);
+    let (go_on, waiting) = std::sync::mpsc::channel();
+    let load = move || {
+        waiting.recv().map_err(|error| Verdict::HostError { message: error.to_string() })?;
+        Ok(bytes)
+    };
+    let attempt = fixture.sandbox.program(digest, load);
+    assert!(tokio::time::timeout(Duration::from_millis(20), attempt).await.is_err(), "it cannot be loaded yet");
+    go_on.send(()).unwrap();
+    let again = || fixture.sandbox.program(digest, || panic!("it was loaded again"));
+    let (one, two) = tokio::join!(again(), again());
+    assert!(Arc::ptr_eq(&one.unwrap(), &two.unwrap()), "all who wait get the same");
+}
+
+#[tokio::test]
+async fn a_module_that_nobody_can_run_is_remembered_and_a_failure_to_load_one_is_not() {
+    let fixture = fixture();
+    let digest = Digest::of("nothing that runs");
+    let no_disk = || Err(Verdict::HostError { message: "no disk".to_owned() });
+    assert_eq!(fixture.sandbox.program(digest, no_disk).await.err().map(|verdict| verdict.kind()), Some("host-error"));
+    let first = fixture.sandbox.program(digest, || Ok(b"nothing that runs".to_vec())).await.err().unwrap();
+    assert_eq!(first.kind(), "bad-module");
+    let again = fixture.sandbox.program(digest, || panic!("it was loaded again")).await.err().unwrap();
+    assert_eq!(again, first);
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Host {
                 let observed = (stdout.len() + bytes.len()) as u64;
                 if observed > self.document_size {
                     let allowed = self.document_size;
-                    self.tree.quota.remember(Refusal { limit: LimitName::DocumentSize, allowed, observed });
+                    self.tree.quota.remember(Refusal { limit: LimitName::DocumentSize, allowed, observed, share: "" });
                     return Err(TreeError::InsufficientSpace.into());
                 }
                 stdout.extend_from_slice(bytes);
