@@ -7,16 +7,50 @@ use std::process::Command;
 use std::sync::Mutex;
 
 /// Every guest; the tidy test holds this list against the directory.
-pub const ALL: [&str; 6] = ["greedy.rs", "plain.c", "plain.rs", "prisoner.rs", "sipper.rs", "smuggler.rs"];
+pub const ALL: [&str; 33] = [
+    "branches.wat",
+    "double-drop.wat",
+    "false-list.wat",
+    "false-result.wat",
+    "greedy.rs",
+    "handle-churn.wat",
+    "handles.wat",
+    "huge-memory.wat",
+    "huge-table.wat",
+    "indirect-recursion.wat",
+    "large-memory.wat",
+    "many-memories.wat",
+    "many-tables.wat",
+    "memories-together.wat",
+    "memory-init.wat",
+    "no-entry.wat",
+    "no-memory.wat",
+    "plain.c",
+    "plain.rs",
+    "pointers.rs",
+    "prisoner.rs",
+    "rogue.c",
+    "sipper.rs",
+    "smuggler.rs",
+    "start-calls.wat",
+    "start-exits.wat",
+    "start-grows.wat",
+    "start-never-returns.wat",
+    "start-traps.wat",
+    "table-bomb.wat",
+    "table-nibble.wat",
+    "tail-calls.wat",
+    "wrong-entry.wat",
+];
 
 /// The module of a Rust guest.
 pub fn rust(name: &str) -> anyhow::Result<PathBuf> {
     build::ensure_target()?;
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    compile(&format!("{name}.rs"), |source, module| {
+    make(&format!("{name}.rs"), |source, module| {
         let mut command = Command::new(rustc);
         command.args(["--edition", "2024", "--target", build::TARGET, "-O", "-o"]).args([module, source]);
-        command
+        compile(command)
     })
 }
 
@@ -36,15 +70,27 @@ pub fn c(name: &str) -> anyhow::Result<Result<PathBuf, &'static str>> {
         ensure!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
         return Ok(Err(reason));
     };
-    compile(&format!("{name}.c"), |source, module| {
+    make(&format!("{name}.c"), |source, module| {
         let mut command = Command::new(compiler);
         command.args(["--target=wasm32-wasi", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]).args([module, source]);
-        command
+        compile(command)
     })
     .map(Ok)
 }
 
-fn compile(file: &str, command: impl FnOnce(&Path, &Path) -> Command) -> anyhow::Result<PathBuf> {
+/// The module, or the component, of a guest that is written as text.
+pub fn wat(name: &str) -> anyhow::Result<PathBuf> {
+    make(&format!("{name}.wat"), |source, module| Ok(std::fs::write(module, wat::parse_file(source)?)?))
+}
+
+fn compile(mut command: Command) -> anyhow::Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The module of a guest; the work from its source to it is done once.
+fn make(file: &str, work: impl FnOnce(&Path, &Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     ensure!(ALL.contains(&file), "{file} is not in the list of guests");
     let source = workspace().join("tests/guests").join(file);
@@ -57,8 +103,7 @@ fn compile(file: &str, command: impl FnOnce(&Path, &Path) -> Command) -> anyhow:
         std::fs::create_dir_all(&directory)?;
         // Another process may be about the same; whoever renames last wins with the same bytes.
         let new = directory.join(format!("{name}.{}", std::process::id()));
-        let output = command(&source, &new).output().with_context(|| format!("compiling {file} failed"))?;
-        ensure!(output.status.success(), "compiling {file} failed: {}", String::from_utf8_lossy(&output.stderr));
+        work(&source, &new).with_context(|| format!("compiling {file} failed"))?;
         std::fs::rename(&new, &module)?;
         done.push(file.to_owned());
     }

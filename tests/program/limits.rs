@@ -161,3 +161,40 @@ fn an_algorithm_that_returns_too_much_has_met_the_limit_on_the_document() -> any
     }
     Ok(())
 }
+
+/// A module with one function that takes and gives nothing, with this body and what may come before it.
+fn module(memory: &[u8], body: &[u8]) -> Vec<u8> {
+    // Sections of at most 16 KiB: their sizes fit in two bytes of seven bits.
+    let number = |size: usize| [(size & 0x7f) as u8 | 0x80, (size >> 7) as u8];
+    let mut bytes = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0".to_vec();
+    bytes.extend(memory);
+    bytes.push(10);
+    bytes.extend(number(body.len() + 3));
+    bytes.push(1);
+    bytes.extend(number(body.len()));
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn a_module_that_would_be_too_much_to_compile_is_refused_when_it_is_registered() -> anyhow::Result<()> {
+    let node = Longboat::new()?;
+    let two_gibibytes = module(b"\x05\x05\x01\0\x80\x80\x02", b"\0\x0b");
+    let locals = module(b"", b"\x01\xff\xff\xff\xff\x0f\x7f\x0b");
+    let loops = module(b"", &[&b"\0"[..], &b"\x03\x40\x0b".repeat(1_001), b"\x0b"].concat());
+    for (name, bytes, parts) in [
+        ("memory", two_gibibytes, ["starts with 2.0 GiB of memory", "may have more than 1.0 GiB"]),
+        ("locals", locals, ["4294967295 locals in one function", "may have 5000"]),
+        ("loops", loops, ["1001 loops in one function", "may have 1000"]),
+    ] {
+        let path = crate::support::file(&node, &format!("{name}.wasm"), bytes)?;
+        for command in [&["algorithm", "add", name][..], &["run"]] {
+            let output = node.command(command.iter().copied().chain([argument(&path)?])).output()?;
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+    }
+    assert_eq!(node.json(["algorithm", "list"])?, json!([]));
+    Ok(())
+}

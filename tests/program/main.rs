@@ -10,6 +10,7 @@ mod guests;
 mod http;
 mod inputs;
 mod limits;
+mod misbehaviour;
 mod queue;
 mod run;
 mod sdk;

@@ -1,0 +1,5 @@
+//! Ways to misuse the result directory.
+
+pub mod handles;
+pub mod names;
+pub mod quota;

@@ -1,0 +1,4 @@
+;; Has no entry.
+(module
+  (memory (export "memory") 1)
+  (func (export "main")))
