@@ -1,9 +1,11 @@
 //! The longest that compiling takes: for each kind of hostile body the largest that passes the bounds, then whole modules
 //! of the worst ones.
 //!
-//! Each is compiled by a process of its own, whose peak memory is read.
+//! Each is compiled by a process of its own, whose peak memory is read, and with the settings that make for most code:
+//! checks in the guest and canonical NaNs.
 
 use anyhow::{Context, ensure};
+use longboat::config::NanBits;
 use longboat::sandbox::Metering;
 use longboat_benches::contest::is_measuring;
 use longboat_benches::guest::Guests;
@@ -40,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     if std::env::args().any(|argument| argument == CHILD) {
         return compile();
     }
-    let guests = Guests::new(Metering::IN_GUEST)?;
+    let guests = Guests::new(Metering::IN_GUEST, NanBits::Canonical)?;
     let passes = |module: &[u8]| guests.sandbox.check(module).is_ok();
     let most = if is_measuring() { 512 << 10 } else { 1 << 10 };
     let mut cases = Vec::new();
@@ -106,7 +108,7 @@ fn measure(module: &[u8]) -> anyhow::Result<Taken> {
 fn compile() -> anyhow::Result<()> {
     let mut module = Vec::new();
     std::io::stdin().read_to_end(&mut module)?;
-    let guests = Guests::new(Metering::IN_GUEST)?;
+    let guests = Guests::new(Metering::IN_GUEST, NanBits::Canonical)?;
     let (base, spent, start) = (peak_memory()?, processor_time()?, Instant::now());
     let compiled = guests.sandbox.compile(&module);
     let (wall, cpu, memory) = (start.elapsed().as_secs_f64(), processor_time()? - spent, peak_memory()? - base);

@@ -4,6 +4,7 @@
 //! [`Job`]. An attempt ends in a [`Verdict`]; [`decide`] says what becomes of the job; what readers get is a
 //! [`ResultDocument`].
 
+mod batch;
 mod decide;
 mod digest;
 mod document;
@@ -15,10 +16,12 @@ mod record;
 mod timestamp;
 mod verdict;
 
+pub use batch::{BatchError, MAX_JOBS, read_jobs};
 pub use decide::{Decision, Standing, decide};
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Input, Job, MAX_DOCUMENT, MAX_PARAMS, Unique, UniqueFor};
 pub use limits::{AboveCeiling, LimitName, Limits, LimitsRequest};
+pub(crate) use names::excerpt;
 pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
 pub use outcome::{FileEntry, Provenance, ResultDocument, Shape, Usage};
 pub use quantity::{Span, When, parse_fuel, parse_size};

@@ -21,7 +21,7 @@ mod stall;
 
 pub use connections::serve;
 
-use crate::job::{JobId, State as JobState};
+use crate::job::{JobId, State as JobState, excerpt};
 use crate::queue::Queue;
 use crate::results::{Published, Reader};
 use axum::Router;
@@ -122,7 +122,7 @@ async fn file(State(app): State<App>, path: Result<Path<(String, String)>, PathR
     let (id, name) = path.map_err(|_| Instead::NoSuchPage)?.0;
     let (attempt, published) = app.published(&id).await?;
     let media = media::of(&name);
-    let what = format!("the file {name:.200?}");
+    let what = format!("the file {}", excerpt(&name));
     let file = open(&id, &what, move || published.open_file(&name)).await?;
     Ok(Representation::of_file(file, attempt, media)?.respond(&request)?)
 }

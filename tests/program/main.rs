@@ -7,6 +7,7 @@ mod commands;
 mod confinement;
 mod determinism;
 mod guests;
+mod hostile;
 mod http;
 mod inputs;
 mod limits;

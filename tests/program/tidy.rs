@@ -225,3 +225,31 @@ fn every_guest_is_in_the_list_and_in_a_test() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The names of the Rust files in a directory, without their extension.
+fn modules_in(directory: &str) -> anyhow::Result<BTreeSet<String>> {
+    let files = files_below(&workspace().join(directory), &|path| path.extension().is_some_and(|ext| ext == "rs"))?;
+    let stems = files.iter().filter_map(|path| path.file_stem()?.to_str().map(str::to_owned));
+    Ok(stems.collect())
+}
+
+#[test]
+fn every_reader_of_foreign_bytes_has_a_fuzz_target_and_a_test() -> anyhow::Result<()> {
+    let targets = modules_in("tests/hostile/src/targets")?;
+    ensure!(targets.len() > 10, "the targets were not found");
+    assert_eq!(modules_in("runner/fuzz/fuzz_targets")?, targets, "each target has its fuzz target");
+    let manifest = std::fs::read_to_string(workspace().join("runner/fuzz/Cargo.toml"))?;
+    for name in &targets {
+        let fuzz = std::fs::read_to_string(workspace().join("runner/fuzz/fuzz_targets").join(format!("{name}.rs")))?;
+        let call = format!("    longboat_hostile::targets::{name}::check(bytes);");
+        let lines: Vec<_> = fuzz.lines().collect();
+        let whole = ["#![no_main]", "", "libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {", &call, "});"];
+        assert_eq!(lines, whole, "the fuzz target {name} only calls what the tests call");
+        ensure!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "the manifest has {name}");
+    }
+    let tests = std::fs::read_to_string(workspace().join("tests/hostile/tests/fixed.rs"))?;
+    let list = tests.split("no_bytes_break! {").nth(1).and_then(|rest| rest.split('}').next());
+    let listed = list.context("the list of tests was not found")?.split_whitespace().map(str::to_owned);
+    assert_eq!(listed.collect::<BTreeSet<_>>(), targets, "each target has its test");
+    Ok(())
+}

@@ -4,10 +4,9 @@ use super::{Node, Usage, source};
 use crate::cli::{Format, SubmitArgs};
 use crate::output;
 use anyhow::Context;
-use longboat::job::{Document, Input, JobId, Unique, UniqueFor};
+use longboat::job::{Document, Input, JobId, Unique, UniqueFor, read_jobs};
 use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Submission;
-use serde_json::value::RawValue;
 use source::Source;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,7 +20,7 @@ const MAX_FILE: u64 = 256 << 20;
 
 pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Result<bool> {
     let documents = match &args.file {
-        Some(file) => read_jobs(file)?,
+        Some(file) => read_file(file)?,
         None => vec![document(args)?],
     };
     let mut jobs = Vec::with_capacity(documents.len());
@@ -102,89 +101,26 @@ fn inline(source: &Source) -> anyhow::Result<Url> {
 }
 
 /// Reads job documents, one a line, or one that fills the file, or a JSON array of them.
-fn read_jobs(file: &Path) -> anyhow::Result<Vec<Document>> {
-    let mut text = String::new();
+fn read_file(file: &Path) -> anyhow::Result<Vec<Document>> {
+    let mut bytes = Vec::new();
     let reader: Box<dyn Read> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(std::fs::File::open(file).with_context(|| format!("opening {} failed", file.display()))?)
     };
-    reader
-        .take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("reading {} failed", file.display()))?;
+    let read = reader.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("reading {} failed", file.display()))?;
     anyhow::ensure!(
-        text.len() as u64 <= MAX_FILE,
+        bytes.len() as u64 <= MAX_FILE,
         "{} has more than {MAX_FILE} bytes; submit it in parts",
         file.display()
     );
-    let documents = parse_jobs(&text).with_context(|| format!("{}: nothing was submitted", file.display()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow::anyhow!("{}: nothing was submitted: line {line} is not UTF-8", file.display())
+    })?;
+    let documents = read_jobs(&text).with_context(|| format!("{}: nothing was submitted", file.display()))?;
     anyhow::ensure!(!documents.is_empty(), "{} holds no job", file.display());
     Ok(documents)
-}
-
-/// The jobs in a text: values one after the other, each a job or an array of jobs.
-fn parse_jobs(text: &str) -> anyhow::Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    loop {
-        let start = values.byte_offset();
-        let start = start + text[start..].len() - text[start..].trim_start().len();
-        let line = text[..start].matches('\n').count() + 1;
-        let Some(value) = values.next() else { return Ok(documents) };
-        let value = value.with_context(|| format!("what starts at line {line} is not JSON"))?.get();
-        match serde_json::from_str::<Vec<Head<'_>>>(value) {
-            Ok(list) if list.iter().all(|head| head.is_job) => {
-                for (place, head) in list.iter().enumerate() {
-                    let document = Document::read(head.text.get());
-                    documents.push(document.with_context(|| format!("line {line}, job {} of the list", place + 1))?);
-                }
-            }
-            _ => documents.push(Document::read(value).with_context(|| format!("line {line}"))?),
-        }
-    }
-}
-
-/// An element of an array: a job if it names an algorithm, as neither half of msg-qworker's array does.
-struct Head<'a> {
-    text: &'a RawValue,
-    is_job: bool,
-}
-
-impl<'de> serde::Deserialize<'de> for Head<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        struct Algorithm {
-            #[serde(rename = "algorithm")]
-            _name: serde::de::IgnoredAny,
-        }
-        let text = <&RawValue>::deserialize(deserializer)?;
-        Ok(Self { text, is_job: serde_json::from_str::<Algorithm>(text.get()).is_ok() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(text: &str) -> Vec<String> {
-        parse_jobs(text).unwrap().iter().map(|document| document.algorithm.to_string()).collect()
-    }
-
-    #[test]
-    fn jobs_come_one_a_line_or_pretty_or_in_a_list() {
-        assert_eq!(names("{\"algorithm\":\"a\"}\n\n{\"algorithm\":\"b\"}\n"), ["a", "b"]);
-        assert_eq!(names("{\n \"algorithm\":\n \"a\"\n}"), ["a"]);
-        assert_eq!(names("[{\"algorithm\":\"a\"},{\"algorithm\":\"b\"}]"), ["a", "b"]);
-        let qworker = r#"[{"uuid":"bc3a925099b9012e0f06549a20077664","type":"drunken_sailor"},{"23":"42"}]"#;
-        assert_eq!(names(&format!("{qworker}\n{qworker}")), ["drunken-sailor", "drunken-sailor"]);
-    }
-
-    #[test]
-    fn a_mistake_is_told_with_its_line() {
-        let error = parse_jobs("{\"algorithm\":\"a\"}\n{\"algorithm\":\"a\",\"prority\":1}").unwrap_err();
-        let message = format!("{error:#}");
-        assert!(message.contains("line 2") && message.contains("prority"), "{message}");
-        assert!(format!("{:#}", parse_jobs("{\"algorithm\":\"a\"}\nnonsense").unwrap_err()).contains("line 2"));
-    }
 }

@@ -1,6 +1,6 @@
 //! The job document: what a submitter writes.
 
-use super::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When};
+use super::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, excerpt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,6 +15,8 @@ const MAX_INPUTS: usize = 64;
 const MAX_URL: usize = 2 << 20;
 const MAX_TAGS: usize = 32;
 const MAX_TEXT: usize = 200;
+/// The longest message about a document, in characters.
+const MAX_MESSAGE: usize = 1000;
 
 /// A request to run an algorithm, checked, but with nothing filled in that depends on when it is submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +118,18 @@ pub enum UniqueFor {
 #[error("{0}")]
 pub struct DocumentError(String);
 
+impl DocumentError {
+    /// The message may quote what a stranger wrote: it is cut, and nothing in it moves a terminal's cursor.
+    fn new(message: &str) -> Self {
+        let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let mut short: String = message.chars().take(MAX_MESSAGE).map(printable).collect();
+        if message.chars().nth(MAX_MESSAGE).is_some() {
+            short.push('…');
+        }
+        Self(short)
+    }
+}
+
 fn default_priority() -> u32 {
     1024
 }
@@ -156,7 +170,7 @@ impl Document {
     /// [`DocumentError`], which names the field and says what is wrong with it.
     pub fn read(json: &str) -> Result<Self, DocumentError> {
         if json.len() > MAX_DOCUMENT {
-            return Err(DocumentError(format!(
+            return Err(DocumentError::new(&format!(
                 "a job document is at most {MAX_DOCUMENT} bytes, and this one has {}; \
                  let `input` be a URL of large data",
                 json.len()
@@ -176,7 +190,7 @@ impl Document {
     /// # Errors
     /// [`DocumentError`] for the first field that is out of its bounds.
     pub fn checked(self) -> Result<Self, DocumentError> {
-        let refuse = |message: String| Err(DocumentError(message));
+        let refuse = |message: String| Err(DocumentError::new(&message));
         let params = serde_json::to_vec(&self.params).map_or(usize::MAX, |json| json.len());
         if params > MAX_PARAMS {
             return refuse(format!("params: at most {MAX_PARAMS} bytes of JSON, not {params}; put data into an input"));
@@ -198,7 +212,8 @@ impl Document {
         for (field, text) in texts.chain(self.unique.iter().map(|unique| ("unique.key", &unique.key))) {
             if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
                 return refuse(format!(
-                    "{field}: from 1 to {MAX_TEXT} bytes without control characters, not {text:.80?}"
+                    "{field}: from 1 to {MAX_TEXT} bytes without control characters, not {}",
+                    excerpt(text)
                 ));
             }
         }
@@ -209,21 +224,22 @@ impl Document {
     fn check_urls(&self) -> Result<(), DocumentError> {
         let inputs = self.inputs();
         if inputs.len() > MAX_INPUTS {
-            return Err(DocumentError(format!("input: at most {MAX_INPUTS}, not {}", inputs.len())));
+            return Err(DocumentError::new(&format!("input: at most {MAX_INPUTS}, not {}", inputs.len())));
         }
         for (name, url) in &inputs {
             let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fits) {
-                return Err(DocumentError(format!(
+                return Err(DocumentError::new(&format!(
                     "input: a name is made of at most 64 letters, digits and -_. and does not start with a dot; \
-                     {name:.80?} is not"
+                     {} is not",
+                    excerpt(name)
                 )));
             }
             if url.as_str().len() > MAX_URL {
-                return Err(DocumentError(format!("input.{name}: a URL of at most {MAX_URL} bytes")));
+                return Err(DocumentError::new(&format!("input.{name}: a URL of at most {MAX_URL} bytes")));
             }
             if !matches!(url.scheme(), "http" | "https" | "data") {
-                return Err(DocumentError(format!(
+                return Err(DocumentError::new(&format!(
                     "input.{name}: an http, https or data URL is needed, not {}:",
                     url.scheme()
                 )));
@@ -231,7 +247,7 @@ impl Document {
         }
         match &self.result_url {
             Some(url) if !matches!(url.scheme(), "http" | "https") => {
-                Err(DocumentError(format!("result_url: an http or https URL is needed, not {}:", url.scheme())))
+                Err(DocumentError::new(&format!("result_url: an http or https URL is needed, not {}:", url.scheme())))
             }
             _ => Ok(()),
         }
@@ -318,9 +334,9 @@ fn read_json<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, DocumentErro
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.into_inner();
-        DocumentError(if path == "." { reason.to_string() } else { format!("{path}: {reason}") })
+        DocumentError::new(&if path == "." { reason.to_string() } else { format!("{path}: {reason}") })
     })?;
-    reader.end().map_err(|error| DocumentError(format!("after the job: {error}")))?;
+    reader.end().map_err(|error| DocumentError::new(&format!("after the job: {error}")))?;
     Ok(value)
 }
 
@@ -375,6 +391,22 @@ mod tests {
             let message = Document::read(json).unwrap_err().to_string();
             assert!(message.contains(part), "{json}: {message}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_quotes_a_stranger_is_short_and_moves_no_cursor() {
+        let json = format!(r#"{{"algorithm":"x","{}":1}}"#, "\\u001b[2J".repeat(10_000));
+        let message = Document::read(&json).unwrap_err().to_string();
+        assert!(message.chars().count() <= MAX_MESSAGE + 1 && !message.contains('\u{1b}'), "{message}");
+        let json = format!(r#"{{"algorithm":"x","tags":["{}"]}}"#, "y".repeat(10_000));
+        assert!(Document::read(&json).unwrap_err().to_string().len() < 300);
+    }
+
+    #[test]
+    fn numbers_in_params_stay_what_they_are() {
+        let document = Document::read(r#"{"algorithm":"x","params":{"x":118446744073709551615.5}}"#).unwrap();
+        assert_eq!(document.params["x"], 118_446_744_073_709_551_615.5);
+        assert_eq!(Document::read(&document.canonical()), Ok(document));
     }
 
     #[test]

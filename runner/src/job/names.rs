@@ -184,8 +184,10 @@ macro_rules! serde_as_text {
 }
 serde_as_text!(JobId, AlgorithmName, AlgorithmRef, Tube);
 
-/// `text` in quotes, cut short so that a hostile name does not fill the terminal.
-fn excerpt(text: &str) -> String {
+/// `text` in quotes and escaped, cut short so that a hostile one does not fill the terminal.
+///
+/// A precision, as in `{text:.80?}`, would not cut it: the standard library quotes all of a text.
+pub(crate) fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(80).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -1,5 +1,6 @@
 //! Durations, times and sizes as people write them.
 
+use super::excerpt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -20,8 +21,10 @@ impl Span {
     }
 
     fn checked(duration: Duration) -> Result<Self, String> {
-        // Whole milliseconds are what every queue can keep.
-        let whole = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        // Whole milliseconds are what every queue can keep. They are rounded to, because a number of seconds has lost
+        // some nanoseconds when it was written with a fraction.
+        let nanoseconds = duration.as_nanos().saturating_add(500_000);
+        let whole = Duration::from_millis(u64::try_from(nanoseconds / 1_000_000).unwrap_or(u64::MAX));
         if whole > MAX_SPAN { Err("a duration is at most ten years".to_owned()) } else { Ok(Self(whole)) }
     }
 }
@@ -35,8 +38,7 @@ impl FromStr for Span {
             Err(_) => text.trim().parse::<SignedDuration>().ok().and_then(|signed| signed.try_into().ok()),
         };
         let duration = duration.ok_or_else(|| {
-            let text: String = text.chars().take(80).collect();
-            format!("{text:?} is not a duration: write seconds, or something like 90s, 1h30m or 250ms")
+            format!("{} is not a duration: write seconds, or something like 90s, 1h30m or 250ms", excerpt(text))
         })?;
         Self::checked(duration)
     }
@@ -99,8 +101,8 @@ impl FromStr for When {
         match text.parse::<Timestamp>() {
             Ok(time) => Ok(When::At(time)),
             Err(_) => text.parse().map(When::After).map_err(|_| {
-                let text: String = text.chars().take(80).collect();
-                format!("{text:?} is neither an RFC 3339 time like 2026-11-21T18:00:00Z nor a duration like 90s")
+                let shown = excerpt(text);
+                format!("{shown} is neither an RFC 3339 time like 2026-11-21T18:00:00Z nor a duration like 90s")
             }),
         }
     }
@@ -137,10 +139,8 @@ enum NumberOrText {
 /// # Errors
 /// A sentence that says what a size looks like.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    text.parse::<bytesize::ByteSize>().map(|size| size.0).map_err(|_| {
-        let text: String = text.chars().take(80).collect();
-        format!("{text:?} is not a size: write bytes, or something like 64KiB or 1GiB")
-    })
+    let refused = |_| format!("{} is not a size: write bytes, or something like 64KiB or 1GiB", excerpt(text));
+    text.parse::<bytesize::ByteSize>().map(|size| size.0).map_err(refused)
 }
 
 /// Reads an amount of fuel: `1000000`, `10_000_000`, `1e10`.
@@ -149,10 +149,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// A sentence that says what an amount of fuel looks like.
 pub fn parse_fuel(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
-    let refused = || {
-        let text: String = text.chars().take(80).collect();
-        format!("{text:?} is not an amount of fuel: write a whole number such as 1000000 or 1e10")
-    };
+    let refused =
+        || format!("{} is not an amount of fuel: write a whole number such as 1000000 or 1e10", excerpt(text));
     if let Ok(units) = digits.parse() {
         return Ok(units);
     }
@@ -185,6 +183,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Span>("\"2m\"").unwrap().millis(), 120_000);
         assert!(serde_json::from_str::<Span>("-2").is_err());
         assert_eq!(serde_json::to_string(&Span(Duration::from_secs(3))).unwrap(), "3");
+        let long = Span(Duration::from_millis(300_000_000_123));
+        assert_eq!(serde_json::from_str::<Span>(&serde_json::to_string(&long).unwrap()).unwrap(), long);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a queue knows of a job.
 
-use super::{Document, Job, JobId, Usage, Verdict};
+use super::{Document, Job, JobId, Usage, Verdict, excerpt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -61,7 +61,7 @@ impl FromStr for State {
 
     fn from_str(text: &str) -> Result<Self, String> {
         State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-            format!("{text:.80?} is not a state; the states are {}", State::ALL.map(State::as_str).join(", "))
+            format!("{} is not a state; the states are {}", excerpt(text), State::ALL.map(State::as_str).join(", "))
         })
     }
 }

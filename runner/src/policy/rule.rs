@@ -1,5 +1,6 @@
 //! One rule of a policy: a host or a range of addresses, and perhaps one port.
 
+use crate::job::excerpt;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,8 +30,9 @@ enum Target {
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:.100?} is not a rule: {reason}; a rule is a host (`data.example.org`, `*.example.org`) or an address or \
-     range (`10.0.0.0/8`, `127.0.0.1`, `[::1]`), with a port if need be (`127.0.0.1:8099`, `[fd00::]/8:443`)"
+    "{} is not a rule: {reason}; a rule is a host (`data.example.org`, `*.example.org`) or an address or \
+     range (`10.0.0.0/8`, `127.0.0.1`, `[::1]`), with a port if need be (`127.0.0.1:8099`, `[fd00::]/8:443`)",
+    excerpt(text)
 )]
 pub struct RuleError {
     text: String,

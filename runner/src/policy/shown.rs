@@ -8,7 +8,8 @@ pub fn display_url(url: &Url) -> String {
     if url.cannot_be_a_base() {
         // A data URL: its media type says what it is, the data does not.
         let head = url.path().split(',').next().unwrap_or_default();
-        return format!("{}:{}", url.scheme(), cut(head, 60)) + if url.path().contains(',') { ",…" } else { "" };
+        let more = if url.path().contains(',') { ",…" } else { "" };
+        return format!("{}:{}{more}", cut(url.scheme(), 60), cut(head, 60));
     }
     let plain = format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::AfterPath]);
     let query = if url.query().is_some() { "?…" } else { "" };

@@ -1,0 +1,16 @@
+//! The targets, one reader of foreign bytes each.
+
+pub mod calls;
+pub mod config;
+pub mod data_url;
+pub mod document;
+pub mod jobs;
+pub mod module;
+pub mod name;
+pub mod program;
+pub mod quantity;
+pub mod request;
+pub mod response;
+pub mod returned;
+pub mod rule;
+pub mod tree;
