@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Up to this many bytes are kept in memory.
-const IN_MEMORY: usize = 1 << 20;
+/// Up to this many bytes of a job's inputs are kept in memory.
+const IN_MEMORY: u64 = 1 << 20;
 
 /// Bytes that any number of readers read at any place.
 #[derive(Debug, Clone)]
@@ -68,6 +68,7 @@ impl Body {
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
+    room: u64,
     memory: Vec<u8>,
     file: Option<File>,
     size: u64,
@@ -77,7 +78,13 @@ pub struct Spool {
 impl Spool {
     /// A spool that puts a large body into an unlinked file of `directory`.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), memory: Vec::new(), file: None, size: 0, hasher: Sha256::new() }
+        Self::beside(0, directory)
+    }
+
+    /// The same for one body beside others that have so many bytes: together they take no more memory than one alone.
+    pub fn beside(others: u64, directory: &Path) -> Self {
+        let (directory, room) = (directory.to_owned(), IN_MEMORY.saturating_sub(others));
+        Self { directory, room, memory: Vec::new(), file: None, size: 0, hasher: Sha256::new() }
     }
 
     /// How many bytes have arrived.
@@ -100,7 +107,7 @@ impl Spool {
 
 impl Write for Spool {
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
-        if self.file.is_none() && self.memory.len() + chunk.len() > IN_MEMORY {
+        if self.file.is_none() && self.size + chunk.len() as u64 > self.room {
             let mut file = tempfile::tempfile_in(&self.directory)?;
             file.write_all(&self.memory)?;
             self.memory = Vec::new();
@@ -145,6 +152,23 @@ mod tests {
         assert_eq!(body.read_at(&mut tail, 2_999_950).unwrap(), 50);
         assert_eq!(tail[..50], bytes[2_999_950..]);
         assert_eq!(body.read_at(&mut tail, 9_000_000).unwrap(), 0);
+    }
+
+    #[test]
+    fn bodies_beside_each_other_share_the_memory_of_one() {
+        let directory = tempfile::tempdir().unwrap();
+        for (others, length, in_memory) in [
+            (0, 1 << 20, true),
+            (0, (1 << 20) + 1, false),
+            (1_000_000, 48_576, true),
+            (1_000_000, 48_577, false),
+            (9 << 20, 1, false),
+        ] {
+            let mut spool = Spool::beside(others, directory.path());
+            spool.write_all(&vec![7; length]).unwrap();
+            let body = spool.finish().unwrap();
+            assert_eq!(matches!(body.bytes, Bytes::Memory(_)), in_memory, "{length} beside {others}");
+        }
     }
 
     proptest! {

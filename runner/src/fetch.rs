@@ -74,13 +74,17 @@ impl Fetcher {
     pub async fn fetch(&self, url: &Url, allowance: &mut Allowance) -> Result<Body, FetchError> {
         self.policy.check_url(url)?;
         if url.scheme() == "data" {
-            let (url, spool, left) = (url.clone(), Spool::new(&self.spool_directory), *allowance);
+            let (url, spool, left) = (url.clone(), self.spool(allowance), *allowance);
             let body = blocking(move || data::decode(&url, spool, &left)).await??;
             allowance.take(body.size());
             return Ok(body);
         }
         let (url, response) = self.follow(url).await?;
         self.receive(&url, response, allowance).await
+    }
+
+    fn spool(&self, allowance: &Allowance) -> Spool {
+        Spool::beside(allowance.read(), &self.spool_directory)
     }
 
     /// The response that is not a redirect, and the URL that messages name as its place.
@@ -115,7 +119,7 @@ impl Fetcher {
         // Refused before it is sent, if it says how large it will be.
         let mut announced = *allowance;
         announced.take_sent(response.content_length().unwrap_or_default())?;
-        let mut decoder = Decoder::new(coding, Spool::new(&self.spool_directory), allowance.left());
+        let mut decoder = Decoder::new(coding, self.spool(allowance), allowance.left());
         let mut piece = Vec::new();
         loop {
             let chunk = timeout(self.patience.idle, response.chunk()).await;

@@ -26,4 +26,4 @@ pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
 pub use outcome::{FileEntry, Provenance, ResultDocument, Shape, Usage};
 pub use quantity::{Span, When, parse_fuel, parse_size};
 pub use record::{AttemptRecord, Progress, Record, State};
-pub use verdict::{Class, Excess, Verdict};
+pub use verdict::{Class, Exceeded, Excess, Verdict};

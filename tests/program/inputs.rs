@@ -113,9 +113,8 @@ fn several_inputs_share_the_limit_and_the_one_that_passes_it_is_refused_for_good
     Ok(())
 }
 
-#[test]
-fn a_body_without_an_end_is_cut_off_at_the_limit() -> anyhow::Result<()> {
-    let (node, _runtime, _) = node_and_server(&[])?;
+/// A server that the node may fetch from, whose bodies have no end: this piece again and again.
+fn endless_server(node: &Longboat, piece: &'static [u8], pause: Duration) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     node.allow_input(address)?;
@@ -123,9 +122,18 @@ fn a_body_without_an_end_is_cut_off_at_the_limit() -> anyhow::Result<()> {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
-            while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+            while stream.write_all(piece).is_ok() {
+                std::thread::sleep(pause);
+            }
         }
     });
+    Ok(address)
+}
+
+#[test]
+fn a_body_without_an_end_is_cut_off_at_the_limit() -> anyhow::Result<()> {
+    let (node, _runtime, _) = node_and_server(&[])?;
+    let address = endless_server(&node, &[b'x'; 65_536], Duration::ZERO)?;
     let verdict = sole_verdict(&node, &format!("http://{address}/"), &["--input-size=3MiB"])?;
     is_unavailable(&verdict, true, "input_size");
     Ok(())
@@ -285,18 +293,7 @@ fn proxies_of_the_environment_are_not_used() -> anyhow::Result<()> {
 #[test]
 fn a_server_that_trickles_costs_a_run_without_a_queue_its_time_and_no_more() -> anyhow::Result<()> {
     let (node, _runtime, _) = node_and_server(&[])?;
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let address = listener.local_addr()?;
-    node.allow_input(address)?;
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
-            while stream.write_all(b"x").is_ok() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    });
+    let address = endless_server(&node, b"x", Duration::from_millis(5))?;
     let url = format!("http://{address}/");
     let (document, code) = run(&node, ["plain", "--input", &url, "--timeout=300ms"])?;
     assert_eq!((&document["verdict"]["kind"], code), (&json!("deadline"), Some(1)));

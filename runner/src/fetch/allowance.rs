@@ -17,6 +17,11 @@ impl Allowance {
         Self { limit, sent: 0, read: 0 }
     }
 
+    /// How many bytes the algorithm is given so far.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
     /// How many bytes the algorithm may still be given.
     pub fn left(&self) -> u64 {
         self.limit.saturating_sub(self.read)

@@ -1,6 +1,7 @@
 //! Content codings: what a server does to a body before it sends it (RFC 9110, 8.4), undone within a bound.
 
 use crate::body::{Body, Spool};
+use crate::job::excerpt;
 use flate2::write::GzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use std::io::{self, Write};
@@ -18,9 +19,9 @@ pub(super) enum Coding {
     Gzip,
 }
 
-/// Codings that are not undone, as the server names them.
+/// Codings that are not undone, as the server names them, quoted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server codes its body as {0:.100?}, and only gzip is understood, once")]
+#[error("the server codes its body as {0}, and only gzip is understood, once")]
 pub(super) struct UnknownCoding(String);
 
 impl Coding {
@@ -33,7 +34,7 @@ impl Coding {
         match codings.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => Ok(Coding::Identity),
             ["gzip" | "x-gzip"] => Ok(Coding::Gzip),
-            _ => Err(UnknownCoding(codings.join(", "))),
+            _ => Err(UnknownCoding(excerpt(&codings.join(", ")))),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Allowance;
 use super::coding::Fault;
-use crate::job::Verdict;
+use crate::job::{Exceeded, LimitName, Verdict};
 use crate::policy::{Refusal, display_url};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -75,10 +75,16 @@ impl FetchError {
             FetchError::Host { .. } => Verdict::HostError { message },
             FetchError::Transient { retry_after, .. } => {
                 let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                Verdict::InputUnavailable { message, permanent: false, retry_after_ms }
+                Verdict::InputUnavailable { message, permanent: false, retry_after_ms, exceeded: None }
             }
             FetchError::Refused(_) | FetchError::Permanent { .. } | FetchError::TooLarge { .. } => {
-                Verdict::InputUnavailable { message, permanent: true, retry_after_ms: None }
+                let exceeded = match *self {
+                    FetchError::TooLarge { at_most: allowed, observed, .. } => {
+                        Some(Exceeded { limit: LimitName::InputSize, allowed, observed })
+                    }
+                    _ => None,
+                };
+                Verdict::InputUnavailable { message, permanent: true, retry_after_ms: None, exceeded }
             }
         }
     }
@@ -180,11 +186,15 @@ mod tests {
             Verdict::InputUnavailable {
                 message: "the input `meter`: busy".to_owned(),
                 permanent: false,
-                retry_after_ms: Some(2000)
+                retry_after_ms: Some(2000),
+                exceeded: None
             }
         );
         let large = FetchError::TooLarge { at_most: 10, observed: 11, as_sent: false }.verdict("meter");
-        assert!(matches!(large, Verdict::InputUnavailable { permanent: true, .. }));
+        let exceeded = Exceeded { limit: LimitName::InputSize, allowed: 10, observed: 11 };
+        assert!(
+            matches!(large, Verdict::InputUnavailable { permanent: true, exceeded: Some(met), .. } if met == exceeded)
+        );
         let disk = FetchError::from_disk(&io::Error::other("full")).verdict("meter");
         assert!(matches!(disk, Verdict::HostError { .. }));
     }

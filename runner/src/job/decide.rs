@@ -116,7 +116,12 @@ mod tests {
 
     #[test]
     fn a_server_that_asks_for_patience_gets_it() {
-        let busy = Verdict::InputUnavailable { message: String::new(), permanent: false, retry_after_ms: Some(30_000) };
+        let busy = Verdict::InputUnavailable {
+            message: String::new(),
+            permanent: false,
+            retry_after_ms: Some(30_000),
+            exceeded: None,
+        };
         assert_eq!(decide(&busy, standing(1, 3), 0.0), Decision::Retry(Duration::from_secs(30)));
     }
 

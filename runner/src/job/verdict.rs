@@ -52,6 +52,9 @@ pub enum Verdict {
         /// What the server asked to wait before another attempt, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// The limit that it would have passed, if that is why.
+        #[serde(flatten)]
+        exceeded: Option<Exceeded>,
     },
     /// There is no module that could run.
     BadModule {
@@ -91,6 +94,17 @@ pub struct Excess {
     pub observed: u64,
     /// The same in one sentence.
     pub message: String,
+}
+
+/// A limit that was met, where the message says more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceeded {
+    /// Which limit.
+    pub limit: LimitName,
+    /// What the job was allowed, in the limit's unit.
+    pub allowed: u64,
+    /// What was used or asked for, or the least of it that is known.
+    pub observed: u64,
 }
 
 /// What a verdict means for further attempts.
@@ -244,5 +258,18 @@ mod tests {
         );
         assert_eq!(serde_json::from_value::<Verdict>(json).unwrap(), verdict);
         assert_eq!(serde_json::to_string(&Verdict::Done).unwrap(), r#"{"kind":"done"}"#);
+    }
+
+    #[test]
+    fn an_input_that_is_too_large_is_told_with_its_limit_and_others_are_not() {
+        let exceeded = Some(Exceeded { limit: LimitName::InputSize, allowed: 10, observed: 11 });
+        let large = r#"{"kind":"input-unavailable","message":"…","permanent":true,"limit":"input_size","allowed":10,"observed":11}"#;
+        let gone = r#"{"kind":"input-unavailable","message":"…","permanent":true}"#;
+        for (exceeded, json) in [(exceeded, large), (None, gone)] {
+            let message = "…".to_owned();
+            let verdict = Verdict::InputUnavailable { message, permanent: true, retry_after_ms: None, exceeded };
+            assert_eq!(serde_json::to_string(&verdict).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Verdict>(json).unwrap(), verdict);
+        }
     }
 }

@@ -17,6 +17,8 @@ use wasmtime::Engine;
 
 /// How many products are kept in memory, refusals among them.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+/// How many bytes of machine code are kept in memory, the newest program's apart.
+const KEPT_CODE: usize = 512 << 20;
 /// Modules that are compiled at a time: a small one need not wait for a large one. Others wait in line.
 const AT_ONCE: usize = 2;
 /// Threads for each. More would be faster, and take the memory of as many of the worst bodies.
@@ -41,6 +43,19 @@ pub(super) struct Compiler {
 struct Shelf {
     kept: LruCache<Digest, Product>,
     underway: HashMap<Digest, Awaited>,
+}
+
+impl Shelf {
+    /// Keeps a product, and lets go of those that were not used for longest until the rest is small enough.
+    fn keep(&mut self, digest: Digest, product: Product) {
+        self.kept.put(digest, product);
+        let size = |product: &Product| product.as_ref().map_or(0, |program| program.size());
+        let mut code: usize = self.kept.iter().map(|(_, product)| size(product)).sum();
+        while code > KEPT_CODE && self.kept.len() > 1 {
+            let Some((_, oldest)) = self.kept.pop_lru() else { break };
+            code = code.saturating_sub(size(&oldest));
+        }
+    }
 }
 
 impl Compiler {
@@ -104,7 +119,7 @@ impl Compiler {
         let mut shelf = self.shelf();
         shelf.underway.remove(&digest);
         if is_final {
-            shelf.kept.put(digest, product.clone());
+            shelf.keep(digest, product.clone());
         }
         sender.send_replace(Some(product));
     }

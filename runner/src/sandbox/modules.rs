@@ -30,15 +30,8 @@ pub fn componentize(bytes: &[u8]) -> Result<Vec<u8>, BadModule> {
     if bytes.len() > MAX_MODULE {
         return Err(BadModule(format!("it has {} bytes, and a module may have {MAX_MODULE}", bytes.len())));
     }
-    if !Parser::is_core_wasm(bytes) {
-        if Parser::is_component(bytes) {
-            return bulk::component_in_pieces(bytes);
-        }
-        return Err(BadModule(
-            "it is not WebAssembly; build the program with `cargo build --target wasm32-wasip1`, \
-             or with another compiler for wasm32-wasi"
-                .to_owned(),
-        ));
+    if encoding(bytes)? == Encoding::Component {
+        return bulk::component_in_pieces(bytes);
     }
     let adapter = adapter(bytes)?;
     let mut module = bulk::in_pieces(&rewrite(bytes)?)?.into_owned();
@@ -48,6 +41,24 @@ pub fn componentize(bytes: &[u8]) -> Result<Vec<u8>, BadModule> {
         ComponentEncoder::default().validate(true).module(module)?.adapter(PREVIEW1, adapter)?.encode()
     };
     encode(&mut module).map_err(|error| BadModule(format!("it cannot be made a component: {error:#}")))
+}
+
+/// Whether these bytes are a core module or a component, by how they begin.
+///
+/// # Errors
+/// [`BadModule`] if they are neither.
+pub(super) fn encoding(bytes: &[u8]) -> Result<Encoding, BadModule> {
+    if Parser::is_core_wasm(bytes) {
+        Ok(Encoding::Module)
+    } else if Parser::is_component(bytes) {
+        Ok(Encoding::Component)
+    } else {
+        Err(BadModule(
+            "it is not WebAssembly; build the program with `cargo build --target wasm32-wasip1`, \
+             or with another compiler for wasm32-wasi"
+                .to_owned(),
+        ))
+    }
 }
 
 /// The adapter for what the module exports, once its imports have been looked at.

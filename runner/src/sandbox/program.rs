@@ -54,6 +54,12 @@ impl Program {
         self.digest
     }
 
+    /// How many bytes of machine code and data it holds in memory.
+    pub(super) fn size(&self) -> usize {
+        let image = self.instance.component().image_range();
+        image.end.addr().saturating_sub(image.start.addr())
+    }
+
     /// Which of the two shapes of an algorithm it has.
     pub fn shape(&self) -> Shape {
         match self.entry {

@@ -9,9 +9,9 @@
 
 mod effort;
 
+use super::BadModule;
 use super::engine::{FEATURES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
-use super::modules::MAX_MODULE;
-use super::{BadModule, modules::not_valid};
+use super::modules::{MAX_MODULE, encoding, not_valid};
 use bytesize::ByteSize;
 use effort::Effort;
 use wasmparser::{
@@ -91,6 +91,7 @@ struct Structure {
 /// # Errors
 /// [`BadModule`] with the bound that it passes, or the reason why it is not valid.
 pub(super) fn check(bytes: &[u8], max_memory: u64) -> Result<(), BadModule> {
+    encoding(bytes)?;
     within("bytes", bytes.len(), MAX_MODULE as u64)?;
     let mut structure = Structure::new(max_memory);
     let mut validator = Validator::new_with_features(FEATURES);

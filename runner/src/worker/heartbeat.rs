@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(stop.wait().await, StopReason::Lost);
         let took = started.elapsed();
         assert!(took >= length - Duration::from_millis(50) && took < length + interval, "{took:?}");
-        assert!(heard.load(Ordering::SeqCst) >= 2, "it has tried");
+        assert!(heard.load(Ordering::SeqCst) >= 1, "it has tried");
         heart.stop().await;
     }
 }

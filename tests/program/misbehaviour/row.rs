@@ -12,6 +12,7 @@ pub struct Row {
     pub guest: &'static str,
     params: Map<String, Value>,
     limits: Limits,
+    share: Option<u64>,
     input: Option<Input>,
     /// How it must end.
     pub ends: Ends,
@@ -62,6 +63,7 @@ pub enum Ends {
     Failed(Option<u32>, bool),
     Trapped,
     BadResult,
+    /// Since it is too large.
     InputUnavailable,
     OutOfFuel,
     OutOfMemory,
@@ -92,8 +94,9 @@ impl Ends {
             Ends::OutOfFuel => Some("fuel"),
             Ends::OutOfMemory => Some("memory"),
             Ends::Deadline => Some("ttr"),
+            Ends::InputUnavailable => Some("input_size"),
             Ends::Quota(limit) => Some(limit),
-            Ends::Done | Ends::Failed(..) | Ends::Trapped | Ends::BadResult | Ends::InputUnavailable => None,
+            Ends::Done | Ends::Failed(..) | Ends::Trapped | Ends::BadResult => None,
         }
     }
 }
@@ -105,7 +108,13 @@ impl Row {
         if ends == Ends::Deadline {
             (limits.fuel, limits.ttr_ms) = (1_000_000_000_000, 400);
         }
-        Self { guest, params: Map::new(), limits, input: None, ends }
+        Self { guest, params: Map::new(), limits, share: None, input: None, ends }
+    }
+
+    /// With a share of its memory that one thing may have, which it meets before the limit.
+    pub fn sharing(mut self, share: u64) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// With a param.
@@ -136,10 +145,11 @@ impl Row {
         let limits = self.limits;
         self.ends.limit().map(|limit| match limit {
             "fuel" => limits.fuel,
-            "memory" => limits.memory,
+            "memory" => self.share.unwrap_or(limits.memory),
             "result_size" => limits.result_size,
             "result_files" => limits.result_files,
             "document_size" => limits.document_size,
+            "input_size" => limits.input_size,
             _ => limits.ttr_ms,
         })
     }

@@ -251,7 +251,7 @@ fn structure() -> Vec<Row> {
         row("start-calls", Trapped),
         row("start-exits", Failed(Some(7), false)),
         row("table-bomb", OutOfMemory).limited(|limits| limits.memory = 512 << 10),
-        row("table-bomb", OutOfMemory),
+        row("table-bomb", OutOfMemory).sharing(800_000),
         row("table-nibble", OutOfFuel),
     ]
 }
