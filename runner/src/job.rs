@@ -22,6 +22,7 @@ pub use digest::Digest;
 pub use document::{Document, DocumentError, Input, Job, MAX_DOCUMENT, MAX_PARAMS, Unique, UniqueFor};
 pub use limits::{AboveCeiling, LimitName, Limits, LimitsRequest};
 pub(crate) use names::excerpt;
+pub use names::is_unshowable;
 pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
 pub use outcome::{FileEntry, Provenance, ResultDocument, Shape, Usage};
 pub use quantity::{Span, When, parse_fuel, parse_size};

@@ -4,6 +4,7 @@ use crate::cli::Format;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
+use longboat::job::is_unshowable;
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
@@ -107,9 +108,9 @@ pub fn number(value: u64) -> String {
     grouped
 }
 
-/// A guest's text without the control characters by which it could draw on the terminal.
+/// A guest's text without the characters by which it could draw on the terminal, or turn what others wrote.
 pub fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars().filter(|c| !is_unshowable(*c) || matches!(c, '\n' | '\t')).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use tree::Tree;
 use crate::config::{EpochChecks, NanBits};
 use crate::job::{Digest, JobId, Limits, Shape, Verdict};
 use compiler::Compiler;
-use ending::Ending;
+use ending::{Ending, MAX_ARGUMENTS};
 use host::{AlgorithmJob, AlgorithmLimits, Host};
 use program::{Entry, RunParams, RunResults};
 use std::path::PathBuf;
@@ -165,6 +165,9 @@ impl Sandbox {
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("guest")
+            // A turn may take a millisecond: timers and newcomers must not wait for dozens of them, as by default.
+            .event_interval(4)
+            .global_queue_interval(4)
             .enable_time()
             .build()?;
         let ticker = Ticker::start(engine.weak())?;
@@ -277,15 +280,17 @@ async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: R
     };
     let ending = tokio::select! {
         biased;
-        ending = call(&mut store, program, job) => ending,
-        reason = stop.wait() => Ending::Stopped(reason),
+        called = call(&mut store, program, job) => {
+            called.unwrap_or_else(|error| Ending::from_error(&error, &limits, &stop))
+        }
+        reason = stop.wait() => Ending::Stopped(stop.verdict(reason, &limits)),
     };
     let left = store.get_fuel().unwrap_or(0);
     let fuel = if metering.fuel { limits.fuel.saturating_sub(left) } else { 0 };
     let remains = store.into_data().into_remains();
     let fuel_is_lower_bound = !ending.is_orderly();
     let peak_memory = remains.memory.peak();
-    let (verdict, result) = ending.judge(&remains, &limits, &stop);
+    let (verdict, result) = ending.judge(&remains, &limits);
     Outcome {
         verdict,
         result,
@@ -312,7 +317,7 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
     let mut store = Store::new(engine, Host::new(capabilities, &run.limits, metering, run.stop));
     store.limiter(|host| host.memory());
     // What a guest may have copied to the host in one call: its whole document, or a chunk of a file.
-    store.set_hostcall_fuel(usize::try_from(run.limits.document_size)?.saturating_add(256 << 10));
+    store.set_hostcall_fuel(usize::try_from(run.limits.document_size.saturating_add(MAX_ARGUMENTS))?);
     store.set_max_component_handles(2 * host::MAX_HANDLES);
     if metering.fuel {
         store.set_fuel(run.limits.fuel)?;
@@ -328,21 +333,18 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
     Ok(store)
 }
 
-async fn call(store: &mut Store<Host>, program: &Program, job: AlgorithmJob) -> Ending {
-    let called = async {
-        let instance = program.instance.instantiate_async(&mut *store).await?;
-        match &program.entry {
-            Entry::Algorithm(entry) => {
-                let run = instance.get_typed_func::<RunParams, RunResults>(&mut *store, entry)?;
-                Ok(Ending::Returned(run.call_async(&mut *store, (job,)).await?.0))
-            }
-            Entry::Command(entry) => {
-                let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, entry)?;
-                Ok(Ending::Exited(u32::from(run.call_async(&mut *store, ()).await?.0.is_err())))
-            }
+async fn call(store: &mut Store<Host>, program: &Program, job: AlgorithmJob) -> wasmtime::Result<Ending> {
+    let instance = program.instance.instantiate_async(&mut *store).await?;
+    Ok(match &program.entry {
+        Entry::Algorithm(entry) => {
+            let run = instance.get_typed_func::<RunParams, RunResults>(&mut *store, entry)?;
+            Ending::Returned(run.call_async(&mut *store, (job,)).await?.0)
         }
-    };
-    called.await.unwrap_or_else(|error: wasmtime::Error| Ending::from_error(&error))
+        Entry::Command(entry) => {
+            let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, entry)?;
+            Ending::Exited(u32::from(run.call_async(&mut *store, ()).await?.0.is_err()))
+        }
+    })
 }
 
 fn environment(run: &Run) -> Vec<(String, String)> {

@@ -195,6 +195,13 @@ pub(crate) fn excerpt(text: &str) -> String {
     format!("{short:?}")
 }
 
+/// Whether a character shows nothing of its own, or changes how others are shown: controls, and the marks of Unicode that
+/// turn the direction of a text or take no room. Strangers' names and messages must not have them where people read.
+pub fn is_unshowable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! How attempts end.
 
-use super::LimitName;
+use super::{LimitName, is_unshowable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -204,14 +204,16 @@ impl Verdict {
         }
     }
 
-    /// The same verdict with a message of bounded length, since most of them hold words of the guest's.
+    /// The same verdict with a message of one line and bounded length, since most of them hold words of the guest's.
     #[must_use]
     pub fn clipped(mut self) -> Self {
-        if let Some(message) = self.message_mut()
-            && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE)
-        {
-            message.truncate(end);
-            message.push('…');
+        if let Some(message) = self.message_mut() {
+            let mut chars = message.chars().map(|c| if is_unshowable(c) { ' ' } else { c });
+            let mut clipped: String = chars.by_ref().take(MAX_MESSAGE).collect();
+            if chars.next().is_some() {
+                clipped.push('…');
+            }
+            *message = clipped;
         }
         self
     }
@@ -237,6 +239,8 @@ mod tests {
     fn a_guests_flood_of_words_is_cut() {
         let verdict = Verdict::Trapped { message: "é".repeat(5000) }.clipped();
         assert_eq!(verdict.message().map(|message| message.chars().count()), Some(2001));
+        let forged = Verdict::Trapped { message: "a\x1b[2J\u{202e}b\nworker: all is well".to_owned() }.clipped();
+        assert_eq!(forged.message(), Some("a [2J b worker: all is well"));
         let short = Verdict::Trapped { message: "x".to_owned() };
         assert_eq!(short.clone().clipped(), short);
     }

@@ -1,6 +1,6 @@
-//! Long fills and copies of memory, cut into pieces.
+//! Long fills, copies and initialisations of memory, cut into pieces.
 //!
-//! wasmtime makes one call of the host's `memset` or `memmove` of a `memory.fill` or `memory.copy`, however long it
+//! wasmtime makes one call of the host's `memset` or `memmove` of a `memory.fill`, `memory.copy` or `memory.init`, however long it
 //! is, and nothing can stop it: a gigabyte of fresh pages takes seconds on a busy machine, past the deadline and on a
 //! thread that other guests share. So each of these instructions is replaced by a call of a function that works
 //! through the range in pieces; its loop looks at fuel and epoch as any other does. What they do, and when they trap,
@@ -25,6 +25,7 @@ const COMPONENT_SECTION: u8 = 4;
 enum Bulk {
     Fill { memory: u32 },
     Copy { to: u32, from: u32 },
+    Init { memory: u32, segment: u32 },
 }
 
 impl Bulk {
@@ -32,13 +33,14 @@ impl Bulk {
         match *operator {
             Operator::MemoryFill { mem } => Some(Bulk::Fill { memory: mem }),
             Operator::MemoryCopy { dst_mem, src_mem } => Some(Bulk::Copy { to: dst_mem, from: src_mem }),
+            Operator::MemoryInit { data_index, mem } => Some(Bulk::Init { memory: mem, segment: data_index }),
             _ => None,
         }
     }
 
     fn memories(self) -> [u32; 2] {
         match self {
-            Bulk::Fill { memory } => [memory; 2],
+            Bulk::Fill { memory } | Bulk::Init { memory, .. } => [memory; 2],
             Bulk::Copy { to, from } => [to, from],
         }
     }
@@ -123,7 +125,7 @@ pub(super) fn in_pieces(module: &[u8]) -> Result<Cow<'_, [u8]>, BadModule> {
                 }
                 if code.len() == layout.functions {
                     layout.helpers.keys().for_each(|bulk| {
-                        code.function(&helper::function(*bulk));
+                        code.function(&helper::function(*bulk, &layout.segments));
                     });
                     rewritten.section(&code);
                 }
@@ -145,6 +147,8 @@ struct Layout {
     types: u32,
     /// Functions that it defines.
     functions: u32,
+    /// The lengths of its data segments.
+    segments: Vec<usize>,
     /// The index of the function for each kind of instruction that it uses.
     helpers: BTreeMap<Bulk, u32>,
 }
@@ -176,6 +180,11 @@ impl Layout {
                     }
                 }
                 Payload::FunctionSection(functions) => layout.functions = functions.count(),
+                Payload::DataSection(segments) => {
+                    for segment in segments {
+                        layout.segments.push(segment.map_err(not_valid)?.data.len());
+                    }
+                }
                 Payload::CodeSectionEntry(body) => {
                     layout.helpers.extend(bulk_operators(&body)?.into_iter().map(|bulk| (bulk, 0)));
                 }
@@ -185,6 +194,10 @@ impl Layout {
         // Where addresses have other types the instruction stays as it is, and the engine does not run the module.
         let is_plain = |memory: u32| memories.get(memory as usize).is_some_and(is_plain);
         layout.helpers.retain(|bulk, _| bulk.memories().into_iter().all(is_plain));
+        // A segment that is one piece at most needs no cutting; a Python interpreter has hundreds of them.
+        let is_long =
+            |segment: u32| layout.segments.get(segment as usize).is_some_and(|length| *length > helper::PIECE as usize);
+        layout.helpers.retain(|bulk, _| !matches!(bulk, Bulk::Init { segment, .. } if !is_long(*segment)));
         for (place, index) in (imported + layout.functions..).zip(layout.helpers.values_mut()) {
             *index = place;
         }

@@ -1,12 +1,13 @@
 //! From the way a guest's call came back to a verdict.
 
-use super::host::{AlgorithmError, Exit, Remains};
+use super::host::{AlgorithmError, Exit, MAX_HANDLES, Remains};
 use super::limits::Refusal;
-use super::stop::{Stop, StopReason};
+use super::stop::Stop;
 use super::tree::HostFault;
-use crate::job::{Excess, LimitName, Limits, Verdict};
+use crate::job::{Excess, LimitName, Limits, Verdict, is_unshowable};
 use serde_json::value::RawValue;
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
 /// The exit code by which a command says that every attempt would fail (`EX_DATAERR` of sysexits.h).
 const EX_DATAERR: u32 = 65;
@@ -19,6 +20,9 @@ const MAX_FRAMES: usize = 6;
 /// How many characters of a function's name are looked at.
 const MAX_NAME: usize = 300;
 
+/// What a guest may hand to the host in one call, beside a document, in bytes.
+pub(super) const MAX_ARGUMENTS: u64 = 256 << 10;
+
 /// How a guest's call came back.
 #[derive(Debug)]
 pub(super) enum Ending {
@@ -28,8 +32,8 @@ pub(super) enum Ending {
     Exited(u32),
     /// WebAssembly did not let it go on.
     Trapped(Trap, String),
-    /// It was stopped.
-    Stopped(StopReason),
+    /// It was stopped, with this verdict.
+    Stopped(Verdict),
     /// It returned more than was to be copied.
     Overflowed,
     /// The host could not keep or read the guest's bytes, which is no fault of the guest.
@@ -39,12 +43,12 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    pub(super) fn from_error(error: &wasmtime::Error) -> Self {
+    pub(super) fn from_error(error: &wasmtime::Error, limits: &Limits, stop: &Stop) -> Self {
         if let Some(Exit(code)) = error.downcast_ref() {
             return Ending::Exited(*code);
         }
         if let Some(reason) = error.downcast_ref() {
-            return Ending::Stopped(*reason);
+            return Ending::Stopped(stop.verdict(*reason, limits));
         }
         if let Some(fault) = error.downcast_ref() {
             return Ending::HostFailed(*fault);
@@ -56,27 +60,41 @@ impl Ending {
         // The error's type is private to wasmtime, so a test holds its words. What a guest returns is copied outside
         // of any of its functions; within one it is an argument of a host call that is too large.
         let is_outside = error.downcast_ref::<wasmtime::WasmBacktrace>().is_none();
-        if message.contains("fuel allocated for hostcalls") && is_outside {
-            return Ending::Overflowed;
+        if message.contains("fuel allocated for hostcalls") {
+            if is_outside {
+                return Ending::Overflowed;
+            }
+            let most = LimitName::DocumentSize.display(limits.document_size.saturating_add(MAX_ARGUMENTS));
+            return Ending::Broken(format!("it handed the host more in one call than is taken: {most}"));
+        }
+        let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+        if is_full || message.contains("store handle limit exceeded") {
+            return Ending::Broken(format!(
+                "it holds {MAX_HANDLES} handles (files, streams, timers), the most that a guest may hold at once"
+            ));
         }
         Ending::Broken(message)
     }
 
-    /// Whether the guest came to an end of its own, so that all of its fuel is accounted for.
+    /// Whether all of the guest's fuel is accounted for: it came to an end of its own, or there is none left.
     pub(super) fn is_orderly(&self) -> bool {
-        matches!(self, Ending::Returned(_) | Ending::Exited(_))
+        matches!(self, Ending::Returned(_) | Ending::Exited(_) | Ending::Trapped(Trap::OutOfFuel, _))
     }
 
     /// The verdict, and the result if the guest is done.
-    pub(super) fn judge(self, remains: &Remains, limits: &Limits, stop: &Stop) -> (Verdict, Option<String>) {
+    pub(super) fn judge(self, remains: &Remains, limits: &Limits) -> (Verdict, Option<String>) {
         let refused = remains.memory.refused().or_else(|| remains.tree.quota.refused());
         let verdict = match self {
-            Ending::Stopped(reason) => stop.verdict(reason, limits),
+            Ending::Stopped(verdict) => verdict,
             Ending::HostFailed(fault) => Verdict::HostError { message: fault.to_string() },
             Ending::Trapped(Trap::OutOfFuel, _) => out_of_fuel(limits),
             Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
             Ending::Returned(Ok(json)) => return document(json.into_bytes(), limits),
-            Ending::Exited(0) => return document(remains.stdout.clone().unwrap_or_default(), limits),
+            Ending::Exited(0) => match remains.document_refused {
+                // What was cut short may look like a whole document, if the program did not look whether its writes went well.
+                Some(refusal) => too_large(refusal),
+                None => return document(remains.stdout.clone().unwrap_or_default(), limits),
+            },
             ending => match refused {
                 Some(refusal) => over_limit(refusal, &ending),
                 None => ending.failed(),
@@ -116,7 +134,10 @@ fn out_of_fuel(limits: &Limits) -> Verdict {
 }
 
 fn over_document(limits: &Limits, observed: u64) -> Verdict {
-    let refusal = Refusal { limit: LimitName::DocumentSize, allowed: limits.document_size, observed, share: "" };
+    too_large(Refusal { limit: LimitName::DocumentSize, allowed: limits.document_size, observed, share: "" })
+}
+
+fn too_large(refusal: Refusal) -> Verdict {
     Verdict::ResultQuota(refusal.excess("the returned document is too large"))
 }
 
@@ -186,6 +207,6 @@ fn describe(error: &wasmtime::Error) -> String {
 
 /// A function's name as people read it; the module may call it anything, at any length.
 fn function_name(name: &str) -> String {
-    let name: String = name.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    let name: String = name.chars().filter(|c| !is_unshowable(*c)).take(MAX_NAME).collect();
     format!("{:#}", rustc_demangle::demangle(&name))
 }

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use wasmparser::WasmFeatures;
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
+    VariableOperatorCost,
 };
 
 /// Linear memories that one guest may have.
@@ -46,7 +47,7 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
         // Component-model async is nothing that guests are granted, and its bookkeeping costs at every call.
         .concurrency_support(false)
         .operator_cost(cost())
-        // What a host may choose freely must not show in results.
+        // What WebAssembly leaves open must not show in results; NaNs are an operator's choice, which provenance names.
         .cranelift_nan_canonicalization(sandbox.nan_bits == NanBits::Canonical)
         .relaxed_simd_deterministic(true)
         .shared_memory(false)
@@ -61,9 +62,11 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
 }
 
 /// A unit an instruction, as is wasmtime's default, but for those that have the host change its address space: without
-/// that, a guest that goes on asking for memory, which it is refused, would burn next to nothing.
+/// that, a guest that goes on asking for memory, which it is refused, would burn next to nothing. A table's growth does
+/// not cost what was asked for, which may be refused: there are few elements to be had.
 fn cost() -> OperatorCost {
-    OperatorCost { MemoryGrow: u8::MAX, TableGrow: u8::MAX, ..OperatorCost::new() }
+    let variable = VariableOperatorCost { table_grow_per_element: 0, ..VariableOperatorCost::new() };
+    OperatorCost { MemoryGrow: u8::MAX, TableGrow: u8::MAX, variable, ..OperatorCost::new() }
 }
 
 /// Which machine code this engine makes: the processor's family, and a digest of all that the code depends on, such

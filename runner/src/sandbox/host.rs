@@ -22,7 +22,7 @@ pub use bindings::longboat::algorithm::attempt::{
 pub use cli::Exit;
 
 use super::Metering;
-use super::limits::{Memory, Quota};
+use super::limits::{Memory, Quota, Refusal};
 use super::log::Log;
 use super::stop::Stop;
 use super::tree::Tree;
@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use wasmtime::component::{Component, Linker, ResourceTable};
 
 /// How many handles a guest may hold at once.
-pub(super) const MAX_HANDLES: usize = 4096;
+pub(in crate::sandbox) const MAX_HANDLES: usize = 4096;
 
 /// What an attempt hands to its guest.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ pub struct Host {
     log: Log,
     stdout: Option<Vec<u8>>,
     document_size: u64,
+    document_refused: Option<Refusal>,
     random: ChaCha12Rng,
     insecure: ChaCha12Rng,
     clock: Timestamp,
@@ -94,6 +95,8 @@ pub struct Remains {
     pub log: Log,
     /// Standard output, if it is the result.
     pub stdout: Option<Vec<u8>>,
+    /// The first write to it that was refused.
+    pub document_refused: Option<Refusal>,
 }
 
 impl Host {
@@ -114,6 +117,7 @@ impl Host {
             log: Log::new(limits.log_size),
             stdout: capabilities.stdout_is_result.then(Vec::new),
             document_size: limits.document_size,
+            document_refused: None,
             random,
             insecure: ChaCha12Rng::from_seed(seed),
             clock: capabilities.clock,
@@ -139,7 +143,8 @@ impl Host {
 
     /// Ends the host.
     pub fn into_remains(self) -> Remains {
-        Remains { tree: self.tree, memory: self.memory, log: self.log, stdout: self.stdout }
+        let Self { tree, memory, log, stdout, document_refused, .. } = self;
+        Remains { tree, memory, log, stdout, document_refused }
     }
 }
 
@@ -156,6 +161,6 @@ pub fn add_to_linker(linker: &mut Linker<Host>, yields: bool) -> wasmtime::Resul
 ///
 /// # Errors
 /// If the component uses the interfaces' names for something else.
-pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
-    sockets::refuse(linker, component)
+pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component, yields: bool) -> wasmtime::Result<()> {
+    sockets::refuse(linker, component, yields)
 }

@@ -41,12 +41,11 @@ impl Program {
         let component = Component::new(engine, component).map_err(refused)?;
         let mut linker = Linker::new(engine);
         host::add_to_linker(&mut linker, yields).map_err(refused)?;
-        host::refuse_sockets(&mut linker, &component).map_err(refused)?;
-        let entry = entry(&component)?;
+        host::refuse_sockets(&mut linker, &component, yields).map_err(refused)?;
         let instance = linker
             .instantiate_pre(&component)
             .map_err(|error| BadModule(format!("it needs something that nobody grants: {error:#}")))?;
-        Ok(Self { digest: Digest::of(bytes), entry, instance })
+        Ok(Self { digest: Digest::of(bytes), entry: entry(&instance)?, instance })
     }
 
     /// The digest of the module's bytes.
@@ -69,21 +68,27 @@ impl Program {
     }
 }
 
-fn entry(component: &Component) -> Result<Entry, BadModule> {
-    if let Some((ComponentItem::ComponentFunc(_), index)) = component.get_export(None, "run") {
-        return Ok(Entry::Algorithm(index));
+/// Where a component starts. Its type is looked at as well: otherwise each attempt would find out anew.
+fn entry(instance: &InstancePre<Host>) -> Result<Entry, BadModule> {
+    let (component, types) = (instance.component(), instance.instance_type());
+    if let Some((ComponentItem::ComponentFunc(run), index)) = component.get_export(None, "run") {
+        return run.typecheck::<RunParams, RunResults>(&types).map(|()| Entry::Algorithm(index)).map_err(|error| {
+            BadModule(format!("its `run` is not that of the `algorithm` world; build it with longboat-sdk ({error:#})"))
+        });
     }
     let ty = component.component_type();
     let mut names = ty.exports(component.engine()).map(|(name, _)| name.to_owned());
-    let command = names.find(|name| name.starts_with("wasi:cli/run@0.2"));
-    let index = command.and_then(|name| {
+    let found = names.find(|name| name.starts_with("wasi:cli/run@0.2")).and_then(|name| {
         let interface = component.get_export_index(None, &name)?;
-        component.get_export_index(Some(&interface), "run")
+        component.get_export(Some(&interface), "run")
     });
-    index.map(Entry::Command).ok_or_else(|| {
-        BadModule(
+    let Some((ComponentItem::ComponentFunc(run), index)) = found else {
+        return Err(BadModule(
             "the component has no entry: it exports neither `wasi:cli/run` nor the `algorithm` world's `run`"
                 .to_owned(),
-        )
-    })
+        ));
+    };
+    run.typecheck::<(), (Result<(), ()>,)>(&types)
+        .map(|()| Entry::Command(index))
+        .map_err(|error| BadModule(format!("the `run` of its `wasi:cli/run` is not WASI's ({error:#})")))
 }

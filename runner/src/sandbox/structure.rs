@@ -5,9 +5,10 @@
 //! work that each body makes for it is estimated ([`effort`]). What passes is valid for the engine, too.
 //!
 //! wasmparser's own limits hold the rest: names of 100,000 bytes, types of at most 1,000,000 parts when spelled out
-//! and 100 levels, br_tables within their body, 10,000 cases or fields, 1,000 flags.
+//! and 100 levels ([`nesting`]), br_tables within their body, 10,000 cases or fields, 1,000 flags.
 
 mod effort;
+mod nesting;
 
 use super::BadModule;
 use super::engine::{FEATURES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
@@ -15,8 +16,8 @@ use super::modules::{MAX_MODULE, encoding, not_valid};
 use bytesize::ByteSize;
 use effort::Effort;
 use wasmparser::{
-    CanonicalFunction, CompositeInnerType, Encoding, FuncValidatorAllocations, FunctionBody, Instance, MemoryType,
-    Parser, Payload, RecGroup, TableType, ValidPayload, Validator,
+    CanonicalFunction, CanonicalOption, CompositeInnerType, Encoding, FuncValidatorAllocations, FunctionBody, Instance,
+    MemoryType, Parser, Payload, RecGroup, TableType, ValidPayload, Validator,
 };
 
 /// The bytes of the largest body. CPython's start-up code, one straight line of 427 kB, is the largest that is known.
@@ -59,8 +60,8 @@ fn within(what: &str, has: impl TryInto<u64>, most: u64) -> Result<(), BadModule
     )))
 }
 
-/// What has been seen of a module. Each bound is several times what a whole Python interpreter has, the largest
-/// program that is known to be wanted: 13,331 functions, 1,098 types, 2,246 imports, 4,182 exports, 871 globals,
+/// What has been seen of a module. Each bound is above what a whole Python interpreter has, most several times; it is the
+/// largest program that is known to be wanted: 13,331 functions, 1,098 types, 2,246 imports, 4,182 exports, 871 globals,
 /// 1,770 data segments and 64 instances in 14 modules.
 struct Structure {
     functions: Tally,
@@ -93,6 +94,7 @@ struct Structure {
 pub(super) fn check(bytes: &[u8], max_memory: u64) -> Result<(), BadModule> {
     encoding(bytes)?;
     within("bytes", bytes.len(), MAX_MODULE as u64)?;
+    nesting::check(bytes)?;
     let mut structure = Structure::new(max_memory);
     let mut validator = Validator::new_with_features(FEATURES);
     let mut allocations = FuncValidatorAllocations::default();
@@ -184,13 +186,26 @@ impl Structure {
                 let is_nested = nesting.len() > 1;
                 functions.clone().into_iter().filter(|_| is_nested).try_for_each(|function| {
                     match function.map_err(not_valid)? {
-                        CanonicalFunction::Lift { .. } => self.nested_lifts.add(1u64),
+                        CanonicalFunction::Lift { options, .. } => self.nested_lift(&options),
                         _ => Ok(()),
                     }
                 })
             }
             _ => Ok(()),
         }
+    }
+
+    /// A function that one component offers to another. What it takes and returns is copied by code that the engine
+    /// makes of its type: the type's size decides how much, and nothing stops the copying of a long string.
+    fn nested_lift(&mut self, options: &[CanonicalOption]) -> Result<(), BadModule> {
+        if options.iter().any(|option| matches!(option, CanonicalOption::Memory(_))) {
+            return Err(BadModule(
+                "components in it pass strings, lists or large records to each other, and nothing could stop their \
+                 copying; link them into one core module"
+                    .to_owned(),
+            ));
+        }
+        self.nested_lifts.add(1u64)
     }
 
     /// Each type of a function costs trampolines between guest and host.

@@ -1,4 +1,5 @@
 mod calls;
+mod components;
 
 use super::*;
 use crate::body::Body;
@@ -45,6 +46,12 @@ impl Fixture {
             progress: None,
             stop: Arc::new(Stop::at(Instant::now() + Duration::from_secs(60))),
         }
+    }
+
+    /// The same with room for a memory of 200 pages.
+    fn job_with_memory(&self) -> Run {
+        let job = self.job();
+        Run { limits: Limits { memory: 32 << 20, ..job.limits }, ..job }
     }
 
     async fn run(&self, wat: &str, run: Run) -> Outcome {
@@ -173,6 +180,11 @@ async fn too_long_a_document_is_refused_at_the_write_that_would_pass_the_limit()
     run.limits.document_size = 100;
     let outcome = fixture.run(&command("", "(loop (call $print (i32.const 1) (i32.const 64)) (br 0))"), run).await;
     assert_eq!(outcome.verdict.kind(), "out-of-fuel", "a program that does not look goes on");
+    let mut run = fixture.job();
+    run.limits.document_size = 100;
+    let careless =
+        command("1", "(call $print (i32.const 1) (i32.const 1)) (call $print (i32.const 1) (i32.const 1000))");
+    assert_eq!(fixture.run(&careless, run).await.verdict.kind(), "result-quota", "what was cut short is no result");
     let mut run = fixture.job();
     run.limits.document_size = 100;
     let twice = "(call $print (i32.const 1) (i32.const 64)) (call $print (i32.const 1) (i32.const 64)) unreachable";
@@ -316,7 +328,7 @@ fn what_nobody_could_run_is_refused_with_the_reason() {
         (r#"(module (import "env" "evil" (func)) (func (export "_start")))"#, "imports `evil` from `env`"),
         ("(module)", "no entry"),
         ("(component)", "no entry"),
-        (r#"(component (import "wasi:http/types@0.2.0" (instance (export "x" (func)))))"#, "no entry"),
+        (r#"(component (import "wasi:http/types@0.2.0" (instance (export "x" (func)))))"#, "nobody grants"),
         (r#"(module (memory 1) (func (export "_start") (i32.load)))"#, ""),
     ] {
         let Ok(bytes) = wat::parse_str(wat) else { continue };

@@ -4,14 +4,14 @@ use super::Bulk;
 use wasm_encoder::{BlockType, Function, InstructionSink};
 
 /// So many bytes are filled or copied at once: some microseconds.
-const PIECE: i32 = 256 << 10;
+pub(super) const PIECE: i32 = 256 << 10;
 /// The parameters of a helper.
 const TO: u32 = 0;
 const WHAT: u32 = 1;
 const LENGTH: u32 = 2;
 
 /// The function that stands for an instruction.
-pub(super) fn function(bulk: Bulk) -> Function {
+pub(super) fn function(bulk: Bulk, segments: &[usize]) -> Function {
     let mut function = Function::new([]);
     let mut code = function.instructions();
     // What is short is done at once, and so is what does not fit: the instruction itself traps then.
@@ -19,16 +19,25 @@ pub(super) fn function(bulk: Bulk) -> Function {
     let [to, from] = bulk.memories();
     does_not_fit(&mut code, TO, to);
     code.i32_or();
-    if matches!(bulk, Bulk::Copy { .. }) {
-        does_not_fit(&mut code, WHAT, from);
-        code.i32_or();
+    match bulk {
+        Bulk::Fill { .. } => {}
+        Bulk::Copy { .. } => {
+            does_not_fit(&mut code, WHAT, from);
+            code.i32_or();
+        }
+        Bulk::Init { segment, .. } => {
+            // What was dropped has no length any more, so that the first piece of it traps.
+            let length = segments.get(segment as usize).map_or(0, |length| *length as i64);
+            range_end(&mut code, WHAT);
+            code.i64_const(length).i64_gt_u().i32_or();
+        }
     }
     code.if_(BlockType::Empty);
     code.local_get(TO).local_get(WHAT).local_get(LENGTH);
     instruction(&mut code, bulk);
     code.return_().end();
     match bulk {
-        Bulk::Fill { .. } => forwards(&mut code, bulk),
+        Bulk::Fill { .. } | Bulk::Init { .. } => forwards(&mut code, bulk),
         Bulk::Copy { .. } => {
             // Source and destination may overlap: no piece must overwrite what a later one reads.
             code.local_get(TO).local_get(WHAT).i32_le_u().if_(BlockType::Empty);
@@ -44,14 +53,20 @@ pub(super) fn function(bulk: Bulk) -> Function {
 
 /// Leaves 1 if the range of `LENGTH` bytes from a local on is not within a memory, and 0 if it is.
 fn does_not_fit(code: &mut InstructionSink<'_>, start: u32, memory: u32) {
-    code.local_get(start).i64_extend_i32_u().local_get(LENGTH).i64_extend_i32_u().i64_add();
+    range_end(code, start);
     code.memory_size(memory).i64_extend_i32_u().i64_const(16).i64_shl().i64_gt_u();
+}
+
+/// Leaves where the range of `LENGTH` bytes from a local on ends.
+fn range_end(code: &mut InstructionSink<'_>, start: u32) {
+    code.local_get(start).i64_extend_i32_u().local_get(LENGTH).i64_extend_i32_u().i64_add();
 }
 
 fn instruction(code: &mut InstructionSink<'_>, bulk: Bulk) {
     match bulk {
         Bulk::Fill { memory } => code.memory_fill(memory),
         Bulk::Copy { to, from } => code.memory_copy(to, from),
+        Bulk::Init { memory, segment } => code.memory_init(memory, segment),
     };
 }
 
@@ -61,7 +76,7 @@ fn forwards(code: &mut InstructionSink<'_>, bulk: Bulk) {
     code.local_get(TO).local_get(WHAT).i32_const(PIECE);
     instruction(code, bulk);
     code.local_get(TO).i32_const(PIECE).i32_add().local_set(TO);
-    if matches!(bulk, Bulk::Copy { .. }) {
+    if !matches!(bulk, Bulk::Fill { .. }) {
         code.local_get(WHAT).i32_const(PIECE).i32_add().local_set(WHAT);
     }
     code.local_get(LENGTH).i32_const(PIECE).i32_sub().local_tee(LENGTH);

@@ -4,7 +4,7 @@ use super::Host;
 use super::bindings::longboat::algorithm::inputs;
 use super::charge::Interface;
 use super::io::InputStream;
-use crate::job::Progress;
+use crate::job::{Progress, is_unshowable};
 use wasmtime::component::Resource;
 
 /// How much of a guest's words about its progress is kept.
@@ -18,7 +18,7 @@ impl Host {
     fn report(&mut self, fraction: f64, message: &str) {
         if let Some(progress) = &self.progress {
             let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
-            let message = message.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+            let message = message.chars().filter(|c| !is_unshowable(*c)).take(MAX_MESSAGE).collect();
             progress.send_replace(Some(Progress { fraction, message }));
         }
     }

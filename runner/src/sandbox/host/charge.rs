@@ -21,7 +21,7 @@ use wasmtime::{StoreContextMut, Trap};
 /// A call that does next to nothing: from the guest into the host and back.
 pub(super) const CALL: u64 = 500;
 /// A byte that is copied, hashed or drawn.
-const BYTE: u64 = 2;
+pub(super) const BYTE: u64 = 2;
 
 /// Takes `units` of fuel, or ends the guest if there are not as many left.
 pub(super) fn charge(store: &mut StoreContextMut<'_, Host>, units: u64) -> wasmtime::Result<()> {
@@ -92,7 +92,7 @@ impl<'linker> Interface<'linker> {
         }
     }
 
-    /// A function that waits.
+    /// A function that waits. What it answers is less than what it takes, and is paid for with that.
     pub(super) fn waiting<P, R, F>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
     where
         P: ComponentNamedList + Lift + Moved + Send + 'static,
@@ -148,7 +148,7 @@ fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
 
 /// Gives the thread away once the guest has burnt a slice of fuel: setting the fuel at every call begins a new slice,
 /// so a guest that calls the host again and again would never come to the end of one.
-async fn take_turns(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+pub(super) async fn take_turns(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
     let Some(slice) = store.data().slice else { return Ok(()) };
     let left = store.get_fuel()?;
     if store.data().turn_began_at.saturating_sub(left) >= slice {

@@ -137,7 +137,9 @@ impl Host {
                 let observed = (stdout.len() + bytes.len()) as u64;
                 if observed > self.document_size {
                     let allowed = self.document_size;
-                    self.tree.quota.remember(Refusal { limit: LimitName::DocumentSize, allowed, observed, share: "" });
+                    let refusal = Refusal { limit: LimitName::DocumentSize, allowed, observed, share: "" };
+                    self.tree.quota.remember(refusal);
+                    self.document_refused.get_or_insert(refusal);
                     return Err(TreeError::InsufficientSpace.into());
                 }
                 stdout.extend_from_slice(bytes);

@@ -4,7 +4,7 @@
 //! socket answers `access-denied`; everything else needs a socket first and is never reached.
 
 use super::Host;
-use super::charge::{CALL, charge};
+use super::charge::{BYTE, CALL, charge, take_turns};
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
@@ -12,8 +12,8 @@ use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 /// Stands for every kind of socket.
 struct Socket;
 
-/// Defines what `component` imports of sockets.
-pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
+/// Defines what `component` imports of sockets; with `yields` the functions take turns with other guests.
+pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component, yields: bool) -> wasmtime::Result<()> {
     let engine = component.engine();
     for (name, item) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(interface) = item.ty else { continue };
@@ -23,7 +23,19 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmti
         let mut instance = linker.instance(name)?;
         for (function, item) in interface.exports(engine) {
             match item.ty {
-                ComponentItem::ComponentFunc(_) => instance.func_new(function, answer)?,
+                ComponentItem::ComponentFunc(_) if yields => {
+                    instance.func_new_async(function, |mut store, function, params, results| {
+                        Box::new(async move {
+                            answer(&mut store, &function, params, results)?;
+                            take_turns(&mut store).await
+                        })
+                    })?;
+                }
+                ComponentItem::ComponentFunc(_) => {
+                    instance.func_new(function, |mut store, function, params, results| {
+                        answer(&mut store, &function, params, results)
+                    })?;
+                }
                 ComponentItem::Resource(_) => {
                     instance.resource(function, ResourceType::host::<Socket>(), |mut store, handle| {
                         charge(&mut store, CALL)?;
@@ -38,14 +50,19 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmti
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the linker calls it so")]
 fn answer(
-    mut store: StoreContextMut<'_, Host>,
-    function: ComponentFunc,
-    _: &[Val],
+    store: &mut StoreContextMut<'_, Host>,
+    function: &ComponentFunc,
+    params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    charge(&mut store, CALL)?;
+    charge(store, CALL + BYTE * params.iter().map(moved).sum::<u64>())?;
+    for param in params {
+        // A handle that is lent must be given back before the call ends.
+        if let Val::Resource(handle) = param {
+            handle.try_into_resource::<Socket>(&mut *store)?;
+        }
+    }
     for (result, ty) in results.iter_mut().zip(function.results()) {
         *result = match ty {
             Type::Result(ty) if ty.err().is_some() => {
@@ -54,10 +71,27 @@ fn answer(
             // The network that `instance-network` hands out: a handle that opens nothing.
             Type::Own(_) => {
                 let network = store.data_mut().table.push(Socket)?;
-                Val::Resource(network.try_into_resource_any(&mut store)?)
+                Val::Resource(network.try_into_resource_any(&mut *store)?)
             }
             _ => wasmtime::bail!("algorithms have no sockets"),
         };
     }
     Ok(())
+}
+
+/// How many bytes a value moves. What is in a list is made a value one by one, and costs accordingly.
+fn moved(value: &Val) -> u64 {
+    const VALUE: u64 = 64;
+    match value {
+        Val::String(text) => text.len() as u64,
+        Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => {
+            values.iter().map(|value| VALUE + moved(value)).sum()
+        }
+        Val::Map(entries) => entries.iter().map(|(key, value)| 2 * VALUE + moved(key) + moved(value)).sum(),
+        Val::Record(fields) => fields.iter().map(|(_, value)| VALUE + moved(value)).sum(),
+        Val::Variant(_, value) | Val::Option(value) | Val::Result(Ok(value) | Err(value)) => {
+            value.as_ref().map_or(0, |value| VALUE + moved(value))
+        }
+        _ => 0,
+    }
 }

@@ -63,6 +63,17 @@ async fn a_loop_of_calls_ends_at_its_deadline_and_takes_turns() {
 }
 
 #[tokio::test]
+async fn a_table_that_does_not_grow_costs_nothing_of_what_was_asked_for() {
+    let fixture = fixture();
+    let grow = "(drop (table.grow $table (ref.null func) (i32.const -1)))".repeat(3);
+    let body = format!("{grow} (call $print (i32.const 1) (i32.const 1))");
+    let wat = command("1", &body).replacen("(memory", "(table $table 1 funcref) (memory", 1);
+    let outcome = fixture.run(&wat, fixture.job()).await;
+    assert_eq!(outcome.verdict, Verdict::Done);
+    assert!(outcome.fuel < 1_000_000, "{} units", outcome.fuel);
+}
+
+#[tokio::test]
 async fn what_is_moved_is_paid_for_byte_by_byte() {
     let fixture = fixture();
     let fuel = async |body: &str| fixture.run(&command("", body), fixture.job()).await.fuel;

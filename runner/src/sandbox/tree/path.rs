@@ -1,6 +1,7 @@
 //! The guest's paths.
 
 use super::TreeError;
+use crate::job::is_unshowable;
 
 /// How deep a directory may lie.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -14,7 +15,7 @@ const MAX_NAME: usize = 255;
 /// The names along a relative path, with `.` and `..` resolved.
 ///
 /// There are no symbolic links, so `..` can be resolved without looking. A path that leaves the directory, or
-/// is absolute, is not permitted; a name with control characters could not be shown safely and is illegal.
+/// is absolute, is not permitted; a name that could not be shown safely, or not at all, is illegal.
 pub(super) fn normalise(path: &str) -> Result<Vec<&str>, TreeError> {
     if path.len() > MAX_PATH {
         return Err(TreeError::NameTooLong);
@@ -33,7 +34,7 @@ pub(super) fn normalise(path: &str) -> Result<Vec<&str>, TreeError> {
                 names.pop().ok_or(TreeError::NotPermitted)?;
             }
             name if name.len() > MAX_NAME => return Err(TreeError::NameTooLong),
-            name if name.chars().any(char::is_control) => return Err(TreeError::IllegalName),
+            name if name.chars().any(is_unshowable) || name.trim().is_empty() => return Err(TreeError::IllegalName),
             name => names.push(name),
         }
     }
@@ -57,7 +58,9 @@ mod tests {
     #[test]
     fn names_that_no_host_should_see_are_refused() {
         assert_eq!(normalise("a\0b"), Err(TreeError::IllegalName));
-        assert_eq!(normalise("a\n"), Err(TreeError::IllegalName));
+        for name in ["a\n", "\u{202e}gpj.exe", "\u{200b}", " ", "a/\u{feff}b"] {
+            assert_eq!(normalise(name), Err(TreeError::IllegalName), "{name:?}");
+        }
         assert_eq!(normalise(&"a".repeat(256)), Err(TreeError::NameTooLong));
         assert_eq!(normalise(&"a/".repeat(3000)), Err(TreeError::NameTooLong));
     }
