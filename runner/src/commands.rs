@@ -80,8 +80,10 @@ impl Node {
         };
         let file = global.config.clone().or_else(|| Some(data.config()).filter(|file| file.exists()));
         let config = Config::load(file.as_deref()).with_context(|| match &file {
-            Some(file) => format!("reading the configuration {} failed", file.display()),
-            None => "reading the configuration from the environment failed".to_owned(),
+            Some(file) => {
+                format!("reading the configuration from {} and the environment (LONGBOAT__…) failed", file.display())
+            }
+            None => "reading the configuration from the environment (LONGBOAT__…) failed".to_owned(),
         })?;
         Ok(Self { config, config_file: file, data, queue })
     }

@@ -3,6 +3,10 @@
 //! Values come from a TOML file, and from environment variables such as `LONGBOAT__WORKER__SLOTS=8`, which
 //! win. What is left out has the default that is written beside it here.
 
+mod choice;
+
+pub use choice::{ConfinementMode, EpochChecks, NanBits};
+
 use crate::job::{Limits, LimitsRequest, Span};
 use crate::policy::Rules;
 use serde::{Deserialize, Serialize};
@@ -67,10 +71,13 @@ pub struct WorkerConfig {
     /// The name that pinned jobs use; the host's name if absent.
     pub name: Option<String>,
     /// Where deadlines are looked at.
+    #[serde(deserialize_with = "choice::named")]
     pub epoch_checks: EpochChecks,
     /// Which bits a guest's NaNs have.
+    #[serde(deserialize_with = "choice::named")]
     pub nan_bits: NanBits,
     /// Whether the process takes from itself what it does not need; `serve` obeys it too.
+    #[serde(deserialize_with = "choice::named")]
     pub confinement: ConfinementMode,
     /// How long a lease lasts without a heartbeat.
     pub lease: Span,
@@ -93,43 +100,6 @@ impl Default for WorkerConfig {
     }
 }
 
-/// Where deadlines are looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EpochChecks {
-    /// In every loop of the guest.
-    #[default]
-    InGuest,
-    /// Between slices of fuel: compute is about 15 % faster, and slices stay below a millisecond.
-    AtSlices,
-}
-
-/// Which bits a NaN has that comes out of arithmetic; WebAssembly leaves that open.
-///
-/// They show only where a guest looks at a NaN's bits or writes them down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NanBits {
-    /// Those of the processor's instructions: alike wherever the same machine code runs, which provenance names.
-    #[default]
-    Platform,
-    /// The canonical ones: alike on every machine. Arithmetic takes about twice as long.
-    Canonical,
-}
-
-/// Whether the process takes from itself what it does not need.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ConfinementMode {
-    /// As far as the kernel can.
-    #[default]
-    BestEffort,
-    /// Wholly, or it does not start.
-    Required,
-    /// Not at all.
-    Off,
-}
-
 /// How results are served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -148,11 +118,21 @@ impl Default for HttpConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read as a configuration.
-    #[error(transparent)]
-    Unreadable(#[from] config::ConfigError),
+    #[error("{0}")]
+    Unreadable(String),
     /// Two of its values do not go together.
     #[error("{0}")]
     Contradiction(String),
+}
+
+impl From<config::ConfigError> for ConfigError {
+    /// What is wrong with a value, after the key that it has.
+    fn from(error: config::ConfigError) -> Self {
+        Self::Unreadable(match error {
+            config::ConfigError::At { error, key: Some(key), origin: None } => format!("{key}: {error}"),
+            error => error.to_string(),
+        })
+    }
 }
 
 impl Config {
@@ -274,7 +254,12 @@ mod tests {
             ("[limits.default]\nfuel = 1_000_000_000_000_000\n", "limits.default.fuel"),
             ("[worker]\nslots = 0\n", "worker.slots"),
             ("[worker]\nlease = \"5s\"\n", "worker.lease"),
-            ("[worker]\nconfinement = \"maybe\"\n", "worker.confinement"),
+            (
+                "[worker]\nconfinement = \"maybe\"\n",
+                "worker.confinement: one of best-effort, required, off, not \"maybe\"",
+            ),
+            ("[worker]\nepoch_checks = 1\n", "worker.epoch_checks: one of in-guest, at-slices, not \"1\""),
+            ("[worker]\nnan_bits = \"\"\n", "worker.nan_bits: one of platform, canonical, not \"\""),
             ("[input]\nallow = [\"http://x/\"]\n", "http://x/"),
             ("[result_url]\ndeny = [\"10.0.0.0/99\"]\n", "10.0.0.0/99"),
             ("what", "what"),

@@ -18,7 +18,6 @@ use client::Clients;
 use coding::{Coding, Decoder};
 use reqwest::{Response, StatusCode, header};
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,7 +144,8 @@ impl Fetcher {
 
 /// Does what takes the processor or the disk some time on a thread that may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, FetchError> {
-    spawn_blocking(work).await.map_err(|error| FetchError::from_disk(&io::Error::other(error)))
+    let failed = |error| FetchError::Host { message: format!("taking the input failed on this host: {error}") };
+    spawn_blocking(work).await.map_err(failed)
 }
 
 fn silence(url: &Url, what: &str, after: Duration) -> FetchError {

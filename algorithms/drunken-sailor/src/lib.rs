@@ -88,7 +88,7 @@ fn announcement(mode: Mode) -> String {
         Mode::Slow => "slow execution".to_owned(),
         Mode::Exit => "faulty execution".to_owned(),
         Mode::EndlessLoop => "infinite loop".to_owned(),
-        other => format!("{other:?}"),
+        other => other.to_string(),
     }
 }
 
@@ -175,6 +175,12 @@ mod tests {
         let params = params(r#"{"23": "42", "foo": "bar"}"#);
         let modes = [0, 1, 2, 3].map(|seed| choose(&params, 1, seed));
         assert_eq!(modes, [Mode::Normal, Mode::Slow, Mode::Exit, Mode::EndlessLoop]);
+    }
+
+    #[test]
+    fn the_log_names_a_mode_as_it_is_written() {
+        assert_eq!(announcement(Mode::MemoryBomb), "memory-bomb");
+        assert_eq!(announcement(Mode::EndlessLoop), "infinite loop");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The ways to behave, and to misbehave.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A way to behave. JSON spells the names in kebab-case.
 ///
@@ -123,4 +124,10 @@ pub enum Mode {
     ReadInput,
     /// Asks for sockets.
     Sockets,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }

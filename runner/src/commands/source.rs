@@ -36,7 +36,7 @@ impl std::fmt::Display for Source {
 /// `http://host/?a=b` a URL.
 ///
 /// # Errors
-/// [`Usage`] if two inputs have the same name.
+/// [`Usage`] if two inputs have the same name, or one is a URL of another kind.
 pub fn inputs(arguments: &[String]) -> anyhow::Result<Vec<(String, Source)>> {
     let is_name =
         |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
@@ -49,17 +49,24 @@ pub fn inputs(arguments: &[String]) -> anyhow::Result<Vec<(String, Source)>> {
         if inputs.iter().any(|(other, _)| other == name) {
             return Err(Usage(format!("--input: two inputs are named {name:?}; write NAME=SOURCE")).into());
         }
-        inputs.push((name.to_owned(), source_of(source)));
+        inputs.push((name.to_owned(), source_of(source)?));
     }
     Ok(inputs)
 }
 
-fn source_of(text: &str) -> Source {
-    let is_url = ["http:", "https:", "data:"].iter().any(|scheme| text.starts_with(scheme));
+fn source_of(text: &str) -> Result<Source, Usage> {
+    let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let is_meant_as_url = text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme));
+    // Neither refusal repeats the URL, which may have credentials in it.
     match Url::parse(text) {
-        _ if text == "-" => Source::Stdin,
-        Ok(url) if is_url => Source::Url(url),
-        _ => Source::Path(PathBuf::from(text)),
+        _ if text == "-" => Ok(Source::Stdin),
+        Ok(url) if matches!(url.scheme(), "http" | "https" | "data") => Ok(Source::Url(url)),
+        Ok(url) if is_meant_as_url => {
+            let scheme = url.scheme();
+            Err(Usage(format!("--input: inputs come by http, https or data URL, or from a file, not by {scheme}")))
+        }
+        Err(error) if is_meant_as_url => Err(Usage(format!("--input: this is not a URL: {error}"))),
+        _ => Ok(Source::Path(PathBuf::from(text))),
     }
 }
 
@@ -123,6 +130,17 @@ mod tests {
         ];
         assert_eq!(inputs(&arguments).unwrap(), expected);
         assert!(inputs(&["a".to_owned(), "b".to_owned()]).unwrap_err().is::<Usage>());
+    }
+
+    #[test]
+    fn a_url_of_another_kind_is_no_path() {
+        let refusal = |argument: &str| inputs(&[argument.to_owned()]).unwrap_err().downcast::<Usage>().unwrap().0;
+        for argument in ["ftp://me:secret@host/", "load=ftp://host/"] {
+            let expected = "--input: inputs come by http, https or data URL, or from a file, not by ftp";
+            assert_eq!(refusal(argument), expected, "{argument}");
+        }
+        assert!(refusal("http://host:99999/").contains("not a URL"));
+        assert_eq!(inputs(&["./a://b".to_owned()]).unwrap(), [("input".to_owned(), Source::Path("./a://b".into()))]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Units of fuel; roughly one a WebAssembly instruction.
+    /// Units of fuel; roughly one a WebAssembly instruction. Calls of the host cost more: 500 each, and 2 a byte moved.
     #[serde(deserialize_with = "fuel")]
     pub fuel: u64,
     /// All linear memories and tables together.

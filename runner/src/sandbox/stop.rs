@@ -65,7 +65,8 @@ impl Stop {
         let allowed = limits.ttr.millis();
         let observed = allowed.saturating_add(late.millis());
         let message = format!(
-            "it was stopped after {observed} ms, for its time was over: its limit `ttr` allows {}",
+            "it was stopped after {}, for its time was over: its limit `ttr` allows {}",
+            LimitName::Ttr.display(observed),
             LimitName::Ttr.display(allowed)
         );
         Excess { limit: LimitName::Ttr, allowed, observed, message }
@@ -81,5 +82,22 @@ impl Stop {
             }
         }
         self.order.get().copied().unwrap_or(StopReason::Deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_deadline_is_told_exactly_and_as_its_limit_is() {
+        let limits = Limits { ttr: Span(Duration::from_secs(2)), ..Limits::default() };
+        let Verdict::Deadline(excess) = Stop::at(Instant::now()).verdict(StopReason::Deadline, &limits) else {
+            panic!("a deadline is a deadline")
+        };
+        let message = excess.message.strip_suffix(", for its time was over: its limit `ttr` allows 2s").unwrap();
+        let observed: Span = message.strip_prefix("it was stopped after ").unwrap().parse().unwrap();
+        assert_eq!((observed.millis(), excess.allowed), (excess.observed, 2000));
     }
 }
