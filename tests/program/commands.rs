@@ -55,6 +55,7 @@ fn no_door_opens_for_a_prisoner() -> anyhow::Result<()> {
     assert_eq!(result["open"], json!([]));
     let variables = ["LONGBOAT_JOB_ID", "LONGBOAT_ATTEMPT", "LONGBOAT_PARAMS", "LONGBOAT_SEED"];
     assert_eq!(result["variables"], json!(variables));
+    assert_eq!(result["arguments"], 1, "its own name, which is everybody's");
     let (document, _) = run(&node, [argument(&module)?, "--param=try=accept"])?;
     assert_eq!(document["verdict"]["kind"], "trapped", "accepting a connection is not even an error");
     Ok(())

@@ -253,3 +253,49 @@ fn every_reader_of_foreign_bytes_has_a_fuzz_target_and_a_test() -> anyhow::Resul
     assert_eq!(listed.collect::<BTreeSet<_>>(), targets, "each target has its test");
     Ok(())
 }
+
+/// What stands between backticks in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The interfaces that a world of the contract imports, without their versions.
+fn interfaces_of(contract: &str, world: &str) -> anyhow::Result<BTreeSet<String>> {
+    let body = contract.split(&format!("world {world} {{")).nth(1).and_then(|rest| rest.split('}').next());
+    let imports = body.with_context(|| format!("there is no world {world}"))?.lines();
+    let names = imports.filter_map(|line| line.trim().strip_prefix("import ")?.split(['@', ';']).next());
+    Ok(names
+        .map(|name| if name.contains(':') { name.to_owned() } else { format!("longboat:algorithm/{name}") })
+        .collect())
+}
+
+#[test]
+fn every_interface_is_in_the_table_of_capabilities_with_tests_that_exist() -> anyhow::Result<()> {
+    let contract = std::fs::read_to_string(workspace().join("wit/world.wit"))?;
+    let architecture = std::fs::read_to_string(workspace().join("ARCHITECTURE.md"))?;
+    let table = architecture.split("| interface | what the guest sees | held by |\n|---|---|---|\n").nth(1);
+    let mut named = BTreeSet::new();
+    for row in table.context("the table was not found")?.lines().take_while(|line| line.starts_with('|')) {
+        let columns: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [interfaces, sees, held_by] = columns[..] else { anyhow::bail!("three columns: {row}") };
+        for name in quoted(interfaces) {
+            ensure!(named.insert(name.to_owned()), "{name} is in the table twice");
+        }
+        let kinds = ["nothing: ", "stand-in: ", "capability: "];
+        ensure!(kinds.iter().any(|kind| sees.starts_with(kind)), "one of {kinds:?}: {sees}");
+        ensure!(quoted(held_by).next().is_some(), "no test holds {interfaces}");
+        for test in quoted(held_by) {
+            let (file, name) = test.split_once("::").with_context(|| format!("file::test: {test}"))?;
+            let top = if file.starts_with("tests/") { "" } else { "runner/src" };
+            let text = std::fs::read_to_string(workspace().join(top).join(file)).with_context(|| test.to_owned())?;
+            let heads = text.lines().map(|line| line.trim_start().trim_start_matches("async "));
+            let exists =
+                heads.filter_map(|line| line.strip_prefix("fn ")).any(|head| head.split('(').next() == Some(name));
+            ensure!(exists, "{file} has no test {name}");
+        }
+    }
+    let mut all = interfaces_of(&contract, "host")?;
+    all.insert("wasi:sockets/*".to_owned());
+    assert_eq!(named, all);
+    Ok(())
+}

@@ -164,3 +164,6 @@ pub fn add_to_linker(linker: &mut Linker<Host>, yields: bool) -> wasmtime::Resul
 pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component, yields: bool) -> wasmtime::Result<()> {
     sockets::refuse(linker, component, yields)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
+mod attempt;
 mod calls;
+mod clocks;
 mod components;
 
 use super::*;
 use crate::body::Body;
-use crate::job::{Limits, Span};
+use crate::job::{Limits, Progress, Span};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::collections::BTreeMap;
