@@ -4,10 +4,13 @@
 //! socket answers `access-denied`; everything else needs a socket first and is never reached.
 
 use super::Host;
+use super::bindings::wasi::io::error::HostError;
+use super::bindings::wasi::io::streams::{HostInputStream, HostOutputStream};
 use super::charge::{BYTE, CALL, charge, take_turns};
+use super::io::Pollable;
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
-use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
+use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType, Val};
 
 /// Stands for every kind of socket.
 struct Socket;
@@ -21,10 +24,10 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component, yields: b
             continue;
         }
         let mut instance = linker.instance(name)?;
-        for (function, item) in interface.exports(engine) {
+        for (export, item) in interface.exports(engine) {
             match item.ty {
                 ComponentItem::ComponentFunc(_) if yields => {
-                    instance.func_new_async(function, |mut store, function, params, results| {
+                    instance.func_new_async(export, |mut store, function, params, results| {
                         Box::new(async move {
                             answer(&mut store, &function, params, results)?;
                             take_turns(&mut store).await
@@ -32,22 +35,40 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component, yields: b
                     })?;
                 }
                 ComponentItem::ComponentFunc(_) => {
-                    instance.func_new(function, |mut store, function, params, results| {
+                    instance.func_new(export, |mut store, function, params, results| {
                         answer(&mut store, &function, params, results)
                     })?;
                 }
-                ComponentItem::Resource(_) => {
-                    instance.resource(function, ResourceType::host::<Socket>(), |mut store, handle| {
-                        charge(&mut store, CALL)?;
-                        store.data_mut().table.delete(Resource::<Socket>::new_own(handle))?;
+                // Interfaces of sockets name again what those of streams define.
+                ComponentItem::Resource(_) => match export {
+                    "pollable" => resource(&mut instance, export, |host, handle: Resource<Pollable>| {
+                        host.table.delete(handle)?;
                         Ok(())
-                    })?;
-                }
+                    })?,
+                    "input-stream" => resource(&mut instance, export, HostInputStream::drop)?,
+                    "output-stream" => resource(&mut instance, export, HostOutputStream::drop)?,
+                    "error" => resource(&mut instance, export, HostError::drop)?,
+                    _ => resource(&mut instance, export, |host, handle: Resource<Socket>| {
+                        host.table.delete(handle)?;
+                        Ok(())
+                    })?,
+                },
                 _ => {}
             }
         }
     }
     Ok(())
+}
+
+fn resource<T: Send + 'static>(
+    instance: &mut LinkerInstance<'_, Host>,
+    name: &str,
+    drop: fn(&mut Host, Resource<T>) -> wasmtime::Result<()>,
+) -> wasmtime::Result<()> {
+    instance.resource(name, ResourceType::host::<T>(), move |mut store, handle| {
+        charge(&mut store, CALL)?;
+        drop(store.data_mut(), Resource::new_own(handle))
+    })
 }
 
 fn answer(

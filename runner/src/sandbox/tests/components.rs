@@ -58,6 +58,22 @@ async fn sockets_answer_access_denied_and_give_back_what_was_lent() {
     assert_eq!(exit_code, Some(1), "the program's own end");
 }
 
+#[test]
+fn a_component_that_waits_for_sockets_as_for_streams_is_linked() {
+    let fixture = fixture();
+    let streams = r#"(component
+        (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:io/streams@0.2.0" (instance $streams (export "input-stream" (type (sub resource)))))
+        (alias export $streams "input-stream" (type $input))
+        (import "wasi:sockets/tcp@0.2.0" (instance
+          (export "tcp-socket" (type $socket (sub resource)))
+          (alias outer 1 $pollable (type $p)) (export "pollable" (type $pp (eq $p)))
+          (alias outer 1 $input (type $i)) (export "input-stream" (type $ii (eq $i)))
+          (export "[method]tcp-socket.subscribe" (func (param "self" (borrow $socket)) (result (own $pp)))))))"#;
+    assert!(fixture.refuse(streams).contains("no entry"), "and so it was linked");
+}
+
 #[tokio::test]
 async fn a_loop_of_socket_calls_is_paid_for_and_ends_at_its_deadline() {
     for metering in [Metering::IN_GUEST, Metering::AT_SLICES] {
