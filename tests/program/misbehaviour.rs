@@ -92,14 +92,26 @@ fn check_all(node: &Node, rows: &[Row], ids: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn each_guest_that_misbehaves_alone_gets_its_verdict_and_leaves_nothing_above_its_quota() -> anyhow::Result<()> {
+/// Runs every row one after the other, by a worker that looks at deadlines so.
+fn alone(epoch_checks: &str) -> anyhow::Result<()> {
     let node = Node::new(&[])?;
     let rows = node.rows();
     let (ids, _) = node.submit(&rows, &[])?;
-    node.longboat.ok(["worker", "--until-empty", "--slots=1"])?;
+    let mut worker = node.longboat.command(["worker", "--until-empty", "--slots=1"]);
+    let output = worker.env("LONGBOAT__WORKER__EPOCH_CHECKS", epoch_checks).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     check_all(&node, &rows, &ids)?;
     node.check_nothing_is_left()
+}
+
+#[test]
+fn each_guest_that_misbehaves_alone_gets_its_verdict_and_leaves_nothing_above_its_quota() -> anyhow::Result<()> {
+    alone("in-guest")
+}
+
+#[test]
+fn each_gets_the_same_verdict_where_deadlines_are_looked_at_between_slices() -> anyhow::Result<()> {
+    alone("at-slices")
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub enum EpochChecks {
     /// In every loop of the guest.
     #[default]
     InGuest,
-    /// Between slices of fuel: compute is about 15 % faster, and slices stay below a millisecond.
+    /// Between slices of fuel: compute is somewhat faster (the bench `kernels`), and slices stay below a millisecond.
     AtSlices,
 }
 

@@ -5,7 +5,8 @@
 //! follow the time that it takes, where compute burns from two to seven units a nanosecond; the bench `calls` shows how
 //! far they hold.
 //!
-//! [`Interface`] is the only way by which functions get into the linker, so none is free.
+//! [`Interface`] is the way by which functions get into the linker, so none is free; sockets, which are answered whatever
+//! their types, charge for themselves.
 
 mod moved;
 mod reply;
