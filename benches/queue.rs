@@ -5,7 +5,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use longboat::job::{Decision, Document, JobId, Tube, Usage, Verdict};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Queue, QueueError, Settlement, Submission, WorkerId};
+use longboat::queue::{Home, Queue, QueueError, Settlement, Submission, WorkerId};
 use longboat_benches::contest::{self, Contender};
 use longboat_benches::table;
 use std::time::{Duration, Instant};
@@ -52,7 +52,12 @@ impl Bench {
     fn new(directory: &std::path::Path) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let queue = SqliteQueue::open(&directory.join("queue.db"))?;
-        let worker = WorkerId { start: JobId::new(), name: "bench".to_owned(), lease: Duration::from_secs(15) };
+        let worker = WorkerId {
+            start: JobId::new(),
+            name: "bench".to_owned(),
+            lease: Duration::from_secs(15),
+            home: Home { store: JobId::new(), public_url: None },
+        };
         runtime.block_on(queue.register(&worker))?;
         let document = Document::read(
             r#"{"algorithm": "forecast", "params": {"horizon": 48}, "input": "http://data/demand.csv"}"#,
@@ -85,7 +90,7 @@ impl Bench {
                 let worker = bench.worker.clone();
                 async move {
                     let claimed =
-                        queue.claim(&worker, &[Tube::default()]).await?.expect("a job for each was submitted");
+                        queue.claim(&worker, &[Tube::default()], 1).await?.pop().expect("a job for each was submitted");
                     queue.settle(&worker, &claimed.lease, done()).await
                 }
             });

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,11 +107,13 @@ impl Default for WorkerConfig {
 pub struct HttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// Where this node's results can be reached from elsewhere; other nodes redirect there.
+    pub public_url: Option<Url>,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7654)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7654)), public_url: None }
     }
 }
 

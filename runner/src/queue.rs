@@ -3,14 +3,22 @@
 //! A job is leased to one worker at a time. The lease's token is the attempt: a worker that has lost its lease
 //! can neither settle nor publish, however late it wakes up.
 
+mod action;
+mod delivery;
+mod filter;
 pub mod sqlite;
+mod status;
 
-use crate::job::{AlgorithmName, Decision, Document, Job, JobId, Progress, Record, State, Tube, Usage, Verdict};
+pub use action::{Acted, Action, PATCHABLE, Refusal};
+pub use delivery::{Delivered, Delivery};
+pub use filter::{Filter, Retention, Times};
+pub use status::{Oldest, Spread, Status, Timing, WorkerStatus};
+
+use crate::job::{Decision, Document, Job, JobId, Progress, Record, Tube, Usage, Verdict};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::Serialize;
-use std::collections::BTreeMap;
 use std::time::Duration;
+use url::Url;
 
 /// What went wrong with a queue.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +41,16 @@ pub enum QueueError {
         id: JobId,
         /// The attempt that the lease was for.
         attempt: u32,
+    },
+    /// The backend has no way to do that.
+    #[error("{backend} cannot {what}; {instead}")]
+    Unsupported {
+        /// Which backend.
+        backend: &'static str,
+        /// What was asked of it, as words that follow "cannot".
+        what: String,
+        /// What to do instead.
+        instead: &'static str,
     },
     /// What the backend says.
     #[error("{0}")]
@@ -57,6 +75,26 @@ pub struct WorkerId {
     pub name: String,
     /// How long its leases last without a heartbeat. Whoever watches it goes by this, not by a lease of its own.
     pub lease: Duration,
+    /// Where what it publishes is kept.
+    pub home: Home,
+}
+
+/// Where a worker's results are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The results tree, which has an id of its own.
+    pub store: JobId,
+    /// Where the worker's HTTP side can be reached from elsewhere, if the operator says so.
+    pub public_url: Option<Url>,
+}
+
+/// A lease that is no longer its worker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// The lease.
+    pub lease: Lease,
+    /// Whether the job was cancelled; if not, another worker has it, or may get it.
+    pub cancelled: bool,
 }
 
 /// The exclusive right to one attempt at one job.
@@ -94,44 +132,24 @@ pub struct Settlement {
     pub published: bool,
 }
 
-/// Which jobs are meant.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Any of these states; all if empty.
-    pub states: Vec<State>,
-    /// This tube.
-    pub tube: Option<Tube>,
-    /// This algorithm.
-    pub algorithm: Option<AlgorithmName>,
-    /// This tag.
-    pub tag: Option<String>,
-}
-
 /// A place in a listing: the page after it starts with the next job.
 pub type Cursor = u64;
 
-/// How a queue stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Status {
-    /// Jobs by state; every state is named.
-    pub states: BTreeMap<State, u64>,
-    /// Waiting and running jobs by tube.
-    pub tubes: BTreeMap<Tube, BTreeMap<State, u64>>,
-    /// When the oldest job that is ready was submitted.
-    pub oldest_ready: Option<Timestamp>,
-    /// Workers that hold leases or have beaten lately, by name.
-    pub workers: Vec<WorkerStatus>,
+/// What somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interest {
+    /// Anything that may have changed.
+    Anything,
+    /// Jobs that a worker of these tubes may take.
+    Work(Vec<Tube>),
 }
 
-/// A worker, as the queue sees it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct WorkerStatus {
-    /// What the operator calls it.
-    pub name: String,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// Jobs that it runs.
-    pub running: u64,
+/// Waits for changes; each of those who wait has one of its own, so that none uses up another's news.
+#[async_trait]
+pub trait Watch: Send {
+    /// Waits until something may have changed since the last return, or since the watch was made, through any
+    /// process, but no longer than `limit`.
+    async fn changed(&mut self, limit: Duration);
 }
 
 /// A queue of jobs.
@@ -141,19 +159,23 @@ pub struct WorkerStatus {
 pub trait Queue: Send + Sync {
     /// Keeps all of these jobs, or none. When it returns they are on disk.
     ///
-    /// A job whose id and document are known already is left as it is.
+    /// A job whose id and document are known already, be it that only these are left of it, is left as it is.
     async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError>;
 
     /// Announces a worker; its leases live as long as its heartbeats come.
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError>;
 
-    /// Leases the most urgent job that is due in one of `tubes` and not pinned to another worker.
+    /// Leases the most urgent jobs, `most` at most, that are due in `tubes` and not pinned to another worker, in
+    /// their order. Paused tubes have none.
     ///
-    /// The attempt counts from here on. Jobs past their `expires` are cancelled instead.
-    async fn claim(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<Option<Claimed>, QueueError>;
+    /// The attempts count from here on. Jobs past their `expires` are cancelled instead.
+    async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError>;
 
     /// Extends all leases of the worker, and returns those of `leases` that it no longer holds.
-    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Lease>, QueueError>;
+    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
+
+    /// Returns those of `leases` that the worker no longer holds, and changes nothing.
+    async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
 
     /// Records how far a leased attempt has come; nothing happens if the lease is stale.
     async fn progress(&self, lease: &Lease, progress: Progress) -> Result<(), QueueError>;
@@ -188,9 +210,33 @@ pub trait Queue: Send + Sync {
     /// Whether any job is ready, delayed or running that this worker could ever take.
     async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError>;
 
-    /// Waits until something may have changed, through any process, but no longer than `limit`.
-    async fn changed(&self, limit: Duration);
+    /// Waits for what `interest` says.
+    fn watch(&self, interest: Interest) -> Box<dyn Watch>;
 
     /// Says goodbye: a worker that stopped in good order is no longer listed.
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError>;
+
+    /// Does the same to each of these jobs, and says what came of it, in their order. All of it is on disk when
+    /// this returns.
+    async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError>;
+
+    /// Has no job of the tube claimed until the time comes, or until it is resumed. Jobs that run go on.
+    async fn pause(&self, tube: &Tube, until: Option<Timestamp>) -> Result<(), QueueError>;
+
+    /// Ends a pause; whether there was one.
+    async fn resume(&self, tube: &Tube) -> Result<bool, QueueError>;
+
+    /// Deletes jobs that ended too long ago, `most` at most, and returns how many. Their ids stay known, and no
+    /// job is deleted whose result is still to be delivered.
+    async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError>;
+
+    /// Ids of jobs that were deleted, oldest deletion first, so that whoever holds results of theirs removes them.
+    async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError>;
+
+    /// Takes results of this worker's store that are due to be sent to their `result_url`. Nobody else is given
+    /// them for `lease`.
+    async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError>;
+
+    /// Records what came of sending a result.
+    async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError>;
 }

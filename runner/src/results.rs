@@ -13,6 +13,7 @@
 mod lock;
 mod published;
 mod staging;
+mod store;
 mod tree;
 
 pub use published::Published;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const STAGING: &str = ".staging";
+const STORE: &str = ".store";
 const DOCUMENT: &str = "result.json";
 const LOG: &str = "log.txt";
 const FILES: &str = "files";
@@ -47,6 +49,7 @@ pub struct Results {
 #[derive(Debug)]
 struct Root {
     reader: Reader,
+    store: JobId,
     lock: ProcessLock,
 }
 
@@ -83,7 +86,13 @@ impl Results {
         fs::create_dir_all(&staging).map_err(context)?;
         lock::sweep(&staging).map_err(context)?;
         let lock = ProcessLock::take(&staging).map_err(context)?;
-        Ok(Self { root: Arc::new(Root { reader: Reader::new(root), lock }) })
+        let store = store::identify(root).map_err(|error| at(root, &error))?;
+        Ok(Self { root: Arc::new(Root { reader: Reader::new(root), store, lock }) })
+    }
+
+    /// The tree's own id, which tells it from any other that serves the same queue.
+    pub fn store(&self) -> JobId {
+        self.root.store
     }
 
     /// A place for the results of an attempt, seen by nobody until it is sealed.

@@ -7,7 +7,7 @@ mod tests;
 
 use crate::execute::Executor;
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
-use crate::queue::{Claimed, Lease, Queue, WorkerId};
+use crate::queue::{Claimed, Home, Interest, Lease, Queue, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
 use heartbeat::{Heart, Leases};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use url::Url;
 
 /// How long a worker waits before it asks a queue again that has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ pub struct WorkerOptions {
     pub lease: Duration,
     /// How often heartbeats are sent.
     pub heartbeat: Duration,
+    /// Where the results that it publishes are served to others.
+    pub public_url: Option<Url>,
 }
 
 /// How a worker is told to end.
@@ -142,7 +145,8 @@ impl Worker {
         results: Arc<Results>,
         observer: Observer,
     ) -> Self {
-        let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease };
+        let home = Home { store: results.store(), public_url: options.public_url.clone() };
+        let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease, home };
         let shared = Shared { id, queue, executor, results, observer, leases: Leases::default() };
         Self { shared: Arc::new(shared), options }
     }
@@ -176,6 +180,7 @@ async fn claim_all(
     attempts: &mut JoinSet<()>,
 ) -> u64 {
     let slots = Arc::new(Semaphore::new(options.slots as usize));
+    let mut work = shared.queue.watch(Interest::Work(options.tubes.clone()));
     let mut made = 0;
     while options.max_jobs.is_none_or(|most| made < most) && !is_told_to_end(shutdown) {
         let permit = tokio::select! {
@@ -184,7 +189,7 @@ async fn claim_all(
         };
         // The queue writes down when the attempt started before the answer is here; its time must not begin later.
         let started = Instant::now();
-        match shared.queue.claim(&shared.id, &options.tubes).await {
+        match shared.queue.claim(&shared.id, &options.tubes, 1).await.map(|mut claimed| claimed.pop()) {
             Ok(Some(claimed)) => {
                 made += 1;
                 attempts.spawn(hold(Arc::clone(shared), claimed, started, permit));
@@ -195,7 +200,7 @@ async fn claim_all(
                     break;
                 }
                 tokio::select! {
-                    () = shared.queue.changed(LOOK) => {}
+                    () = work.changed(LOOK) => {}
                     _ = shutdown.wait_for(|told| *told != Shutdown::No) => {}
                 }
             }

@@ -5,7 +5,7 @@ use crate::cli::{Format, ListArgs};
 use crate::output;
 use anyhow::Context;
 use longboat::job::{AttemptRecord, JobId, Record, ResultDocument, Span, State};
-use longboat::queue::{Filter, Queue, Status};
+use longboat::queue::{Filter, Interest, Queue, Status};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -16,7 +16,13 @@ const PAGE: usize = 500;
 
 pub async fn list(node: &Node, args: ListArgs, format: Format) -> anyhow::Result<bool> {
     let queue = node.queue()?;
-    let filter = Filter { states: args.states, tube: args.tube, algorithm: args.algorithm, tag: args.tag };
+    let filter = Filter {
+        states: args.states,
+        tubes: args.tube.into_iter().collect(),
+        algorithm: args.algorithm,
+        tags: args.tag.into_iter().collect(),
+        ..Filter::default()
+    };
     let most = args.limit.unwrap_or(usize::MAX);
     let (mut records, mut after) = (Vec::new(), None);
     while records.len() < most {
@@ -119,7 +125,7 @@ pub async fn status(node: &Node, format: Format) -> anyhow::Result<bool> {
 fn summary(status: &Status) -> String {
     let states = State::ALL.map(|state| (state.as_str(), status.states.get(&state).copied().unwrap_or(0).to_string()));
     let mut parts = vec![output::pairs(&states)];
-    parts.extend(status.oldest_ready.map(|oldest| format!("oldest ready job submitted {oldest}")));
+    parts.extend(status.oldest.as_ref().map(|oldest| format!("oldest ready job submitted {}", oldest.submitted_at)));
     if !status.tubes.is_empty() {
         let count = |states: &BTreeMap<State, u64>, state| states.get(&state).copied().unwrap_or(0).to_string();
         let waiting = [State::Held, State::Delayed, State::Ready, State::Running];
@@ -153,6 +159,7 @@ struct Ended {
 
 pub async fn wait(node: &Node, ids: &[JobId], timeout: Option<Span>, format: Format) -> anyhow::Result<bool> {
     let queue = node.queue()?;
+    let mut changes = queue.watch(Interest::Anything);
     let give_up = timeout.map(|timeout| Instant::now() + timeout.0);
     let bar = output::counting(ids.len());
     let mut ended = Vec::new();
@@ -169,7 +176,7 @@ pub async fn wait(node: &Node, ids: &[JobId], timeout: Option<Span>, format: For
                 bar.finish_and_clear();
                 anyhow::bail!("job {id} is still {} after {}", record.state, timeout.unwrap_or_default());
             }
-            queue.changed(Duration::from_millis(500)).await;
+            changes.changed(Duration::from_millis(500)).await;
         };
         bar.inc(1);
         ended.push(Ended { id: *id, state: record.state, verdict: record.verdict });

@@ -32,6 +32,7 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
         until_empty: args.until_empty,
         lease: node.config.worker.lease.0,
         heartbeat: node.config.worker.heartbeat.0,
+        public_url: node.config.http.public_url.clone(),
     };
     let worker = Worker::new(options, queue, executor, results, Arc::new(tell));
     let made = worker.run(signals()?).await?;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use url::Url;
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +94,15 @@ pub struct Record {
     /// The attempt whose result is served, once the job is done or dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<u32>,
+    /// How often it was kicked; each kick grants `max_attempts` more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub kicks: u32,
+    /// Where the worker that holds the result serves results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<Url>,
+    /// The job's number at the server that keeps it, if that gives numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The last word of the running attempt about its progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -102,6 +112,14 @@ pub struct Record {
     /// Every attempt that was started, oldest first; only in answers about a single job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<AttemptRecord>>,
+    /// How the sending of the result to `result_url` stands; only in answers about a single job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryRecord>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Record {
@@ -118,6 +136,43 @@ pub struct Progress {
     pub fraction: f64,
     /// In the algorithm's words.
     pub message: String,
+}
+
+/// How the sending of a result stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryRecord {
+    /// Where to.
+    pub url: Url,
+    /// The attempt whose result it is.
+    pub attempt: u32,
+    /// Whether it has arrived.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was first due.
+    #[serde(serialize_with = "super::timestamp::millis")]
+    pub since: Timestamp,
+    /// When it is tried next; absent once it has ended.
+    #[serde(serialize_with = "super::timestamp::some_millis", skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(serialize_with = "super::timestamp::some_millis", skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Why the last try failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether a result has arrived at its `result_url`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryState {
+    /// It will be tried, perhaps again.
+    Pending,
+    /// It has arrived.
+    Delivered,
+    /// It is not tried again.
+    GivenUp,
 }
 
 /// One attempt in a job's history.

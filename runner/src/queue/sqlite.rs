@@ -4,10 +4,13 @@
 //! hold up a worker, and one that looks for other processes' commits (`watch`). The file is in WAL mode with full
 //! synchronisation, so all processes that use it must run on one machine.
 
+mod act;
 mod claim;
+mod deliveries;
 mod fault;
 #[cfg(test)]
 mod fixture;
+mod forget;
 mod lane;
 #[cfg(test)]
 mod model;
@@ -19,16 +22,22 @@ mod schema;
 mod settle;
 mod status;
 mod submit;
+mod subscription;
+mod tubes;
 mod watch;
 mod workers;
 mod writer;
 
 use self::fault::Fault;
 use self::reader::Reader;
+use self::subscription::Subscription;
 use self::watch::{Changes, Watcher};
 use self::workers::Silence;
 use self::writer::Writer;
-use super::{Claimed, Cursor, Filter, Lease, Queue, QueueError, Settlement, Status, Submission, WorkerId};
+use super::{
+    Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, Lease, Queue, QueueError, Recalled,
+    Retention, Settlement, Status, Submission, Watch, WorkerId,
+};
 use crate::job::{Decision, JobId, Progress, Record, Tube};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -41,12 +50,11 @@ type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A queue in a SQLite file.
 ///
-/// A clone is another handle on the same queue, and cheap. Give each loop that waits with
-/// [`changed`](Queue::changed) a clone of its own: what a wait has seen belongs to the handle. When the last
-/// handle is dropped, what was accepted is finished and the file is closed.
+/// A clone is another handle on the same queue, and cheap. When the last handle is dropped, what was accepted is
+/// finished and the file is closed.
+#[derive(Clone)]
 pub struct SqliteQueue {
     shared: Arc<Shared>,
-    seen: Mutex<Seen>,
 }
 
 struct Shared {
@@ -59,20 +67,6 @@ struct Shared {
     changes: Arc<Changes>,
     silence: Mutex<Silence>,
     clock: Clock,
-}
-
-/// Up to where a handle's owner knows the queue.
-#[derive(Clone, Copy)]
-struct Seen {
-    generation: u64,
-    /// Jobs that were due at this time, in milliseconds, are known.
-    due: i64,
-}
-
-impl Clone for SqliteQueue {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), seen: Mutex::new(*lock(&self.seen)) }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,7 +98,6 @@ impl SqliteQueue {
         let changes = Arc::new(Changes::new());
         let writer = Writer::start(schema::open_writer(path)?, path, Arc::clone(&changes))?;
         let watcher = Watcher::start(schema::open_reader(path)?, Arc::clone(&changes))?;
-        let seen = Seen { generation: changes.generation(), due: clock().as_millisecond() };
         let shared = Shared {
             writer,
             reader: Reader::start(schema::open_reader(path)?, path)?,
@@ -114,7 +107,7 @@ impl SqliteQueue {
             silence: Mutex::default(),
             clock,
         };
-        Ok(Self { shared: Arc::new(shared), seen: Mutex::new(seen) })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Runs `work` in the writing thread, with the time at which it runs.
@@ -125,10 +118,6 @@ impl SqliteQueue {
     {
         let clock = Arc::clone(&self.shared.clock);
         self.shared.writer.call(move |connection| work(connection, clock())).await
-    }
-
-    fn seen_now(&self) -> Seen {
-        Seen { generation: self.shared.changes.generation(), due: (self.shared.clock)().as_millisecond() }
     }
 
     /// [`Queue::take_over`] by any monotonic clock.
@@ -165,26 +154,21 @@ impl Queue for SqliteQueue {
         self.heartbeat(worker, &[]).await.map(drop)
     }
 
-    /// A claim whose future is dropped before it is ready may leave a job leased, until
-    /// [`unregister`](Queue::unregister) gives it back.
-    async fn claim(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<Option<Claimed>, QueueError> {
-        let before = self.seen_now();
+    /// A claim whose future is dropped before it is ready may leave jobs leased, until
+    /// [`unregister`](Queue::unregister) gives them back.
+    async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
         let (worker, tubes) = (worker.clone(), tubes.to_vec());
-        let claimed =
-            self.write(move |connection, now| claim::claim(connection, &worker, &tubes, now.as_millisecond())).await?;
-        if claimed.is_none() {
-            // Nothing that had changed by then is news any more; all that comes later is.
-            let mut seen = lock(&self.seen);
-            if before.generation >= seen.generation {
-                *seen = before;
-            }
-        }
-        Ok(claimed)
+        self.write(move |connection, now| claim::claim(connection, &worker, &tubes, most, now.as_millisecond())).await
     }
 
-    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
         let (worker, leases) = (worker.clone(), leases.to_vec());
-        self.write(move |connection, now| workers::heartbeat(connection, &worker, leases, now.as_millisecond())).await
+        self.write(move |connection, now| workers::heartbeat(connection, &worker, &leases, now.as_millisecond())).await
+    }
+
+    async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
+        let (worker, leases) = (worker.clone(), leases.to_vec());
+        self.shared.reader.call(move |connection| workers::recalled(connection, &worker, &leases)).await
     }
 
     async fn progress(&self, lease: &Lease, progress: Progress) -> Result<(), QueueError> {
@@ -229,26 +213,47 @@ impl Queue for SqliteQueue {
         self.shared.reader.call(move |connection| status::has_work(connection, &worker, &tubes)).await
     }
 
-    /// Returns at once if something has changed, or a delayed job has become due, since the handle's last claim
-    /// that found nothing, or since its last wait, whichever was later. So nothing is missed in between.
-    async fn changed(&self, limit: Duration) {
-        let seen = *lock(&self.seen);
-        let _looking = self.shared.watcher.look();
-        let due = self.shared.reader.call(move |connection| records::next_due(connection, seen.due)).await;
-        let limit = match due {
-            Ok(Some(due)) => {
-                let wait = due.saturating_sub((self.shared.clock)().as_millisecond());
-                limit.min(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
-            }
-            // If the queue cannot be read, the caller's next step will say so.
-            Ok(None) | Err(_) => limit,
-        };
-        self.shared.changes.wait(seen.generation, limit).await;
-        *lock(&self.seen) = self.seen_now();
+    /// What interests anybody and what interests a worker are told by the same commits.
+    fn watch(&self, _interest: Interest) -> Box<dyn Watch> {
+        Box::new(Subscription::new(Arc::clone(&self.shared)))
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
         let worker = worker.clone();
         self.write(move |connection, now| workers::unregister(connection, &worker, now.as_millisecond())).await
+    }
+
+    async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError> {
+        let (ids, action) = (ids.to_vec(), action.clone());
+        self.write(move |connection, now| act::act(connection, &ids, &action, now)).await
+    }
+
+    async fn pause(&self, tube: &Tube, until: Option<Timestamp>) -> Result<(), QueueError> {
+        let tube = tube.clone();
+        self.write(move |connection, now| tubes::pause(connection, &tube, until, now)).await
+    }
+
+    async fn resume(&self, tube: &Tube) -> Result<bool, QueueError> {
+        let tube = tube.clone();
+        self.write(move |connection, _| tubes::resume(connection, &tube)).await
+    }
+
+    async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
+        let retention = *retention;
+        self.write(move |connection, now| forget::forget(connection, &retention, most, now)).await
+    }
+
+    async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {
+        self.shared.lister.call(move |connection| forget::forgotten(connection, after, most)).await
+    }
+
+    async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError> {
+        let store = worker.home.store;
+        self.write(move |connection, now| deliveries::take(connection, store, lease, most, now)).await
+    }
+
+    async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError> {
+        let delivery = delivery.clone();
+        self.write(move |connection, now| deliveries::end(connection, &delivery, &outcome, now)).await
     }
 }

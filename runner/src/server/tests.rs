@@ -1,8 +1,11 @@
 //! A real listener, real result directories, and a queue that knows some records.
 
 use super::*;
-use crate::job::{Decision, Digest, Document, FileEntry, Progress, Record, State as JobState, Verdict};
-use crate::queue::{Claimed, Cursor, Filter, Lease, QueueError, Settlement, Status, Submission, WorkerId};
+use crate::job::{Decision, Digest, Document, FileEntry, Progress, Record, State as JobState, Tube, Verdict};
+use crate::queue::{
+    Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, Lease, QueueError, Recalled, Retention,
+    Settlement, Status, Submission, Watch, WorkerId,
+};
 use crate::results::Results;
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, Response};
@@ -46,10 +49,13 @@ impl Queue for Records {
     async fn register(&self, _: &WorkerId) -> Result<(), QueueError> {
         unasked()
     }
-    async fn claim(&self, _: &WorkerId, _: &[crate::job::Tube]) -> Result<Option<Claimed>, QueueError> {
+    async fn claim(&self, _: &WorkerId, _: &[Tube], _: usize) -> Result<Vec<Claimed>, QueueError> {
         unasked()
     }
-    async fn heartbeat(&self, _: &WorkerId, _: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+    async fn heartbeat(&self, _: &WorkerId, _: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
+        unasked()
+    }
+    async fn recalled(&self, _: &WorkerId, _: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
         unasked()
     }
     async fn progress(&self, _: &Lease, _: Progress) -> Result<(), QueueError> {
@@ -67,13 +73,43 @@ impl Queue for Records {
     async fn status(&self) -> Result<Status, QueueError> {
         unasked()
     }
-    async fn has_work(&self, _: &WorkerId, _: &[crate::job::Tube]) -> Result<bool, QueueError> {
+    async fn has_work(&self, _: &WorkerId, _: &[Tube]) -> Result<bool, QueueError> {
         unasked()
     }
-    async fn changed(&self, _: Duration) {}
+    fn watch(&self, _: Interest) -> Box<dyn Watch> {
+        Box::new(Nothing)
+    }
     async fn unregister(&self, _: &WorkerId) -> Result<(), QueueError> {
         unasked()
     }
+    async fn act(&self, _: &[JobId], _: &Action) -> Result<Vec<Acted>, QueueError> {
+        unasked()
+    }
+    async fn pause(&self, _: &Tube, _: Option<Timestamp>) -> Result<(), QueueError> {
+        unasked()
+    }
+    async fn resume(&self, _: &Tube) -> Result<bool, QueueError> {
+        unasked()
+    }
+    async fn forget(&self, _: &Retention, _: usize) -> Result<usize, QueueError> {
+        unasked()
+    }
+    async fn forgotten(&self, _: Option<Cursor>, _: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {
+        unasked()
+    }
+    async fn deliveries(&self, _: &WorkerId, _: Duration, _: usize) -> Result<Vec<Delivery>, QueueError> {
+        unasked()
+    }
+    async fn delivered(&self, _: &Delivery, _: Delivered) -> Result<(), QueueError> {
+        unasked()
+    }
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Watch for Nothing {
+    async fn changed(&mut self, _: Duration) {}
 }
 
 struct Site {
@@ -144,6 +180,10 @@ impl Site {
             published,
             progress: Some(Progress { fraction: 0.5, message: "half".to_owned() }),
             document: Document::new("forecast".parse().unwrap()),
+            kicks: 0,
+            public_url: None,
+            number: None,
+            delivery: None,
             history: None,
         };
         *self.queue.records.lock().unwrap() = vec![record];

@@ -1,9 +1,10 @@
 //! Keeping leases alive, on a thread that no guest can starve.
 
 use super::Shared;
-use crate::queue::{Lease, QueueError};
+use crate::queue::{Lease, QueueError, Recalled};
 use crate::sandbox::{Stop, StopReason};
 use std::collections::HashMap;
+use std::slice;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -60,6 +61,14 @@ impl Leases {
         leases.iter().filter_map(|lease| held.stops.get(lease)).for_each(|stop| stop.order(reason));
     }
 
+    /// Stops the guests whose leases are gone.
+    pub(super) fn recall(&self, recalled: &[Recalled]) {
+        for Recalled { lease, cancelled } in recalled {
+            let reason = if *cancelled { StopReason::Cancelled } else { StopReason::Lost };
+            self.stop(slice::from_ref(lease), reason);
+        }
+    }
+
     fn stop_all(&self, reason: StopReason) {
         self.held().stop_all(reason);
     }
@@ -95,9 +104,9 @@ impl Heart {
                 let beat = async { tokio::time::timeout(patience, shared.queue.heartbeat(&shared.id, &leases)).await };
                 let silence = || QueueError::Backend("the queue does not answer".to_owned());
                 match runtime.block_on(beat).unwrap_or_else(|_| Err(silence())) {
-                    Ok(lost) => {
+                    Ok(recalled) => {
                         last = sent;
-                        shared.leases.stop(&lost, StopReason::Lost);
+                        shared.leases.recall(&recalled);
                     }
                     Err(error) => shared.trouble("sending a heartbeat", &error),
                 }

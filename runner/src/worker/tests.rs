@@ -6,10 +6,14 @@ use crate::fetch::Fetcher;
 use crate::job::{Document, Progress, Record, State};
 use crate::policy::{Purpose, Rules, UrlPolicy};
 use crate::queue::sqlite::SqliteQueue;
-use crate::queue::{Cursor, Filter, QueueError, Settlement, Status, Submission};
+use crate::queue::{
+    Acted, Action, Cursor, Delivered, Delivery, Filter, Interest, QueueError, Recalled, Retention, Settlement, Status,
+    Submission, Watch,
+};
 use crate::registry::Registry;
 use crate::sandbox::{Metering, Sandbox, SandboxConfig};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::sync::mpsc;
 
@@ -38,16 +42,19 @@ impl Queue for Unsteady {
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
         self.queue.register(worker).await
     }
-    async fn claim(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<Option<Claimed>, QueueError> {
+    async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
         unless(&self.fails_to_claim)?;
-        self.queue.claim(worker, tubes).await
+        self.queue.claim(worker, tubes, most).await
     }
-    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
         self.heard.fetch_add(1, Ordering::SeqCst);
         if self.ignores_heartbeats.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         self.queue.heartbeat(worker, leases).await
+    }
+    async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
+        self.queue.recalled(worker, leases).await
     }
     async fn progress(&self, lease: &Lease, progress: Progress) -> Result<(), QueueError> {
         self.queue.progress(lease, progress).await
@@ -76,11 +83,32 @@ impl Queue for Unsteady {
     async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError> {
         self.queue.has_work(worker, tubes).await
     }
-    async fn changed(&self, limit: Duration) {
-        self.queue.changed(limit).await;
+    fn watch(&self, interest: Interest) -> Box<dyn Watch> {
+        self.queue.watch(interest)
     }
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
         self.queue.unregister(worker).await
+    }
+    async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError> {
+        self.queue.act(ids, action).await
+    }
+    async fn pause(&self, tube: &Tube, until: Option<Timestamp>) -> Result<(), QueueError> {
+        self.queue.pause(tube, until).await
+    }
+    async fn resume(&self, tube: &Tube) -> Result<bool, QueueError> {
+        self.queue.resume(tube).await
+    }
+    async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
+        self.queue.forget(retention, most).await
+    }
+    async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {
+        self.queue.forgotten(after, most).await
+    }
+    async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError> {
+        self.queue.deliveries(worker, lease, most).await
+    }
+    async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError> {
+        self.queue.delivered(delivery, outcome).await
     }
 }
 
@@ -118,6 +146,7 @@ impl Fixture {
             until_empty: false,
             lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(5),
+            public_url: None,
         };
         let config = SandboxConfig {
             slots: 2,

@@ -38,7 +38,7 @@ const TAKE: &str = "
 /// A place in the order of claims.
 type Candidate = (u32, i64);
 
-/// Leases the most urgent job to `worker`.
+/// Leases the most urgent jobs, `most` at most, to `worker`.
 ///
 /// If so many jobs have expired that one claim cannot cancel them all, there may be none although some are due;
 /// what this claim has cancelled is a change, so whoever waits for one claims again at once.
@@ -46,17 +46,20 @@ pub(super) fn claim(
     connection: &Connection,
     worker: &WorkerId,
     tubes: &[Tube],
+    most: usize,
     now: i64,
-) -> Result<Option<Claimed>, Fault> {
+) -> Result<Vec<Claimed>, Fault> {
     connection.prepare_cached(PROMOTE)?.execute(named_params! {":now": now, ":sweep": SWEEP})?;
     cancel_expired(connection, now)?;
-    for _ in 0..UNREADABLE {
-        let Some((_, seq)) = most_urgent(connection, worker, tubes, now)? else { return Ok(None) };
-        if let Some(document) = document(connection, seq, now)? {
-            return take(connection, worker, seq, document, now).map(Some);
+    let (mut claimed, mut unreadable) = (Vec::new(), 0);
+    while claimed.len() < most && unreadable < UNREADABLE {
+        let Some((_, seq)) = most_urgent(connection, worker, tubes, now)? else { break };
+        match document(connection, seq, now)? {
+            Some(document) => claimed.push(take(connection, worker, seq, document, now)?),
+            None => unreadable += 1,
         }
     }
-    Ok(None)
+    Ok(claimed)
 }
 
 fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fault> {
@@ -196,7 +199,7 @@ mod tests {
         let tube: Tube = "other".parse().unwrap();
         let id = fixture.submit(Document { tube: tube.clone(), ..document() }).await;
         assert!(fixture.claim("a").await.is_none());
-        let claimed = fixture.queue.claim(&worker("a"), &[Tube::default(), tube]).await.unwrap().unwrap();
+        let claimed = fixture.queue.claim(&worker("a"), &[Tube::default(), tube], 1).await.unwrap().remove(0);
         assert_eq!((claimed.lease.id, claimed.job.document.tube.as_str()), (id, "other"));
     }
 

@@ -2,7 +2,7 @@
 
 use super::{SqliteQueue, schema};
 use crate::job::{Decision, Document, JobId, Record, Tube, Usage, Verdict};
-use crate::queue::{Claimed, Lease, Queue, QueueError, Settlement, Submission, WorkerId};
+use crate::queue::{Claimed, Home, Lease, Queue, QueueError, Settlement, Submission, WorkerId};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,7 +26,12 @@ pub(super) const LEASE: Duration = Duration::from_secs(15);
 pub(super) fn worker(name: &str) -> WorkerId {
     let mut start = [0; 16];
     start[..16.min(name.len())].copy_from_slice(&name.as_bytes()[..16.min(name.len())]);
-    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE }
+    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE, home: home() }
+}
+
+/// Where the tests' workers keep results: nowhere.
+pub(super) fn home() -> Home {
+    Home { store: JobId::from_bytes([7; 16]), public_url: None }
 }
 
 /// A failure that may pass.
@@ -60,7 +65,7 @@ impl Fixture {
     }
 
     pub(super) async fn claim(&self, name: &str) -> Option<Claimed> {
-        self.queue.claim(&worker(name), &[Tube::default()]).await.unwrap()
+        self.queue.claim(&worker(name), &[Tube::default()], 1).await.unwrap().pop()
     }
 
     pub(super) async fn settle(

@@ -258,7 +258,7 @@ impl Run {
 
     async fn claim(&mut self, index: usize, tubes: std::ops::Range<usize>) {
         let tubes: Vec<Tube> = TUBES[tubes].iter().map(|tube| tube.parse().unwrap()).collect();
-        let claimed = self.fixture.queue.claim(&worker(WORKERS[index]), &tubes).await.unwrap();
+        let claimed = self.fixture.queue.claim(&worker(WORKERS[index]), &tubes, 1).await.unwrap().pop();
         let got = claimed.as_ref().map(|claimed| (claimed.lease.id, claimed.lease.attempt, claimed.attempts));
         assert_eq!(got, self.model.claim(index, &tubes));
         self.leases.extend(claimed.map(|claimed| claimed.lease));

@@ -3,7 +3,7 @@
 use super::SqliteQueue;
 use super::fixture::{document, worker};
 use crate::job::{Decision, JobId, State, Tube, Usage, Verdict};
-use crate::queue::{Queue, Settlement, Submission};
+use crate::queue::{Interest, Queue, Settlement, Submission};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -44,7 +44,7 @@ async fn another_process() {
         },
         name => {
             let tubes = [Tube::default()];
-            while let Some(claimed) = queue.claim(&worker(name), &tubes).await.unwrap() {
+            while let Some(claimed) = queue.claim(&worker(name), &tubes, 1).await.unwrap().pop() {
                 println!("\nclaimed {}", claimed.lease.id);
                 let settlement = Settlement {
                     verdict: Verdict::Done,
@@ -92,7 +92,7 @@ async fn handles_that_compete_in_one_process_share_the_jobs_without_a_double() {
             tasks.spawn(async move {
                 let me = worker(&format!("{process} {task}"));
                 let mut claimed = Vec::new();
-                while let Some(one) = queue.claim(&me, &[Tube::default()]).await.unwrap() {
+                while let Some(one) = queue.claim(&me, &[Tube::default()], 1).await.unwrap().pop() {
                     claimed.push(one.lease.id);
                 }
                 claimed
@@ -129,14 +129,14 @@ async fn a_commit_of_another_process_wakes_the_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
     let queue = SqliteQueue::open(&path).unwrap();
-    assert!(queue.claim(&worker("a"), &[Tube::default()]).await.unwrap().is_none());
+    let mut work = queue.watch(Interest::Work(vec![Tube::default()]));
     let (mut child, _output) = start("submit", &path);
     let limit = Duration::from_secs(30);
     let started = std::time::Instant::now();
     let claimed = loop {
-        match queue.claim(&worker("a"), &[Tube::default()]).await.unwrap() {
+        match queue.claim(&worker("a"), &[Tube::default()], 1).await.unwrap().pop() {
             Some(claimed) => break claimed,
-            None => queue.changed(limit).await,
+            None => work.changed(limit).await,
         }
     };
     child.kill().unwrap();

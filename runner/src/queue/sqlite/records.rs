@@ -16,7 +16,7 @@ const PAGE_BYTES: usize = 64 << 20;
 
 const RECORD: &str = "
     SELECT jobs.seq, id, state, attempts, verdict, submitted_at, ready_at, started_at, finished_at, published,
-        progress, progress_message, json, expires_at
+        progress, progress_message, json, expires_at, kicks, public_url
     FROM jobs JOIN documents ON documents.seq = jobs.seq";
 
 const HISTORY: &str =
@@ -76,9 +76,17 @@ fn record(row: &Row<'_>, now: i64) -> Result<Record, Fault> {
         started_at: some_time(7)?,
         finished_at: some_time(8)?,
         published: row.get(9)?,
+        kicks: row.get(14)?,
+        public_url: row
+            .get::<_, Option<String>>(15)?
+            .map(|url| url.parse())
+            .transpose()
+            .map_err(|error| Fault::corrupt("a URL", error))?,
+        number: None,
         progress,
         document,
         history: None,
+        delivery: None,
     };
     if let Some(expires_at) = row.get::<_, Option<i64>>(13)?.filter(|expires_at| *expires_at <= now) {
         record.state = State::Cancelled;
@@ -187,13 +195,13 @@ fn page(
         Which::All | Which::Expired => None,
     };
     let now = sql.contains(":now").then_some(now);
-    let tube = filter.tube.as_ref().map(Tube::as_str);
+    let tube = filter.tubes.first().map(Tube::as_str);
     let algorithm = filter.algorithm.as_ref().map(AlgorithmName::as_str);
     let named: [(&str, Option<&dyn ToSql>); 7] = [
         (":after", Some(&after)),
         (":limit", Some(&limit)),
         (":now", now.as_ref().map(|now| now as _)),
-        (":tag", filter.tag.as_ref().map(|tag| tag as _)),
+        (":tag", filter.tags.first().map(|tag| tag as _)),
         (":state", state.as_ref().map(|state| state as _)),
         (":tube", tube.as_ref().map(|tube| tube as _)),
         (":algorithm", algorithm.as_ref().map(|algorithm| algorithm as _)),
@@ -205,13 +213,13 @@ fn page(
 }
 
 fn page_sql(filter: &Filter, which: Which) -> String {
-    let from = match filter.tag {
+    let from = match filter.tags.first() {
         // The cross join has SQLite start from the tag.
         Some(_) => "tags CROSS JOIN jobs USING (seq) WHERE tag = :tag AND tags.seq > :after",
         None => "jobs WHERE seq > :after",
     };
     let which = which.sql();
-    let tube = if filter.tube.is_some() { " AND tube = :tube" } else { "" };
+    let tube = if !filter.tubes.is_empty() { " AND tube = :tube" } else { "" };
     let algorithm = if filter.algorithm.is_some() { " AND algorithm = :algorithm" } else { "" };
     format!("SELECT seq FROM {from}{which}{tube}{algorithm} ORDER BY seq LIMIT :limit")
 }

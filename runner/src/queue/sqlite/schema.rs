@@ -102,8 +102,66 @@ CREATE TRIGGER jobs_moved AFTER UPDATE OF state, tube, host ON jobs
 END;
 ";
 
+/// Version 2: what operators do to jobs, what is left of them, and how they went.
+///
+/// - `submitted_as` is the digest of a document as it was submitted, once that was updated.
+/// - `forgotten` has the digests of documents whose jobs were deleted.
+/// - `timings` and `endings` count attempts; a bucket is a range of durations (`timings.rs`).
+const VERSION_2: &str = "
+ALTER TABLE jobs ADD COLUMN submitted_as BLOB CHECK (length(submitted_as) = 32);
+ALTER TABLE jobs ADD COLUMN public_url TEXT;
+ALTER TABLE workers ADD COLUMN store BLOB CHECK (length(store) = 16);
+ALTER TABLE workers ADD COLUMN public_url TEXT;
+CREATE INDEX jobs_ended ON jobs (state, finished_at) WHERE finished_at IS NOT NULL;
+CREATE TABLE paused (
+    tube TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE forgotten (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    document BLOB NOT NULL CHECK (length(document) = 32),
+    forgotten_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE timings (
+    tube TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    what TEXT NOT NULL CHECK (what IN ('waited', 'ran')),
+    bucket INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    total_ms INTEGER NOT NULL,
+    PRIMARY KEY (tube, algorithm, what, bucket)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE endings (
+    tube TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (tube, algorithm, verdict)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Version 3: results on their way to a `result_url`, sent by the store that holds them.
+const VERSION_3: &str = "
+CREATE TABLE deliveries (
+    seq INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    store BLOB NOT NULL CHECK (length(store) = 16),
+    url TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'given-up')),
+    tries INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL,
+    next_at INTEGER,
+    finished_at INTEGER,
+    reason TEXT,
+    PRIMARY KEY (seq, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (store, next_at) WHERE state = 'pending';
+";
+
 /// All versions of the schema; one that was released is never edited again.
-const VERSIONS: [&str; 1] = [VERSION_1];
+const VERSIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// Opens the connection that writes, and brings the file to the newest schema.
 ///
@@ -233,7 +291,10 @@ mod tests {
         let path = directory.path().join("queue.db");
         open_writer(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
         let message = refusal(&path);
-        assert!(message.contains("version 7") && message.contains("knows 1 at most"), "{message}");
+        assert!(
+            message.contains("version 7") && message.contains(&format!("knows {} at most", VERSIONS.len())),
+            "{message}"
+        );
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use super::fault::Fault;
 use super::records::time;
-use crate::job::{State, Tube};
-use crate::queue::{Status, WorkerId, WorkerStatus};
-use rusqlite::{Connection, OptionalExtension, named_params};
+use crate::job::{JobId, State, Tube};
+use crate::queue::{Oldest, Status, WorkerId, WorkerStatus};
+use rusqlite::{Connection, named_params};
 
 const COUNTS: &str = "SELECT tube, state, SUM(jobs) FROM counts GROUP BY tube, state HAVING SUM(jobs) > 0";
 
 /// Jobs are numbered as they are submitted, so the first is the oldest.
 const OLDEST_READY: &str =
-    "SELECT submitted_at FROM jobs INDEXED BY jobs_state WHERE state = 'ready' ORDER BY seq LIMIT 1";
+    "SELECT id, tube, submitted_at FROM jobs INDEXED BY jobs_state WHERE state = 'ready' ORDER BY seq LIMIT 1";
 
 const WORKERS: &str = "
     SELECT name, started_at, (SELECT COUNT(*) FROM jobs WHERE worker = start) FROM workers
@@ -35,14 +35,21 @@ pub(super) fn status(connection: &Connection) -> Result<Status, Fault> {
             status.tubes.entry(tube).or_default().insert(state, jobs);
         }
     }
-    let oldest: Option<i64> = connection.prepare_cached(OLDEST_READY)?.query_row([], |row| row.get(0)).optional()?;
-    status.oldest_ready = oldest.map(time).transpose()?;
+    status.oldest = oldest(connection)?;
     let mut statement = connection.prepare_cached(WORKERS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         status.workers.push(WorkerStatus { name: row.get(0)?, started_at: time(row.get(1)?)?, running: row.get(2)? });
     }
     Ok(status)
+}
+
+fn oldest(connection: &Connection) -> Result<Option<Oldest>, Fault> {
+    let mut statement = connection.prepare_cached(OLDEST_READY)?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let tube = row.get::<_, String>(1)?.parse().map_err(|error| Fault::corrupt("a tube's name", error))?;
+    Ok(Some(Oldest { id: JobId::from_bytes(row.get(0)?), tube, submitted_at: time(row.get(2)?)? }))
 }
 
 /// Whether anything is ready, delayed or running that the worker could ever take.
@@ -83,7 +90,7 @@ mod tests {
         assert_eq!((count(State::Ready), count(State::Running), count(State::Held)), (2, 1, 1));
         assert_eq!(status.tubes[&night], [(State::Ready, 2)].into());
         assert_eq!(status.tubes[&Tube::default()], [(State::Held, 1), (State::Running, 1)].into());
-        assert_eq!(status.oldest_ready, Some(fixture.find(oldest).await.submitted_at));
+        assert_eq!(status.oldest.map(|oldest| oldest.id), Some(oldest));
         let workers: Vec<_> = status.workers.iter().map(|worker| (worker.name.as_str(), worker.running)).collect();
         assert_eq!(workers, [("busy", 1), ("idle", 0)]);
     }

@@ -136,7 +136,7 @@ mod tests {
     use crate::job::{Document, Span};
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
-    use crate::queue::{Queue, Submission};
+    use crate::queue::{Interest, Queue, Submission, Watch};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -147,29 +147,42 @@ mod tests {
     }
 
     /// How long a wait for a change took.
-    async fn waited(queue: &SqliteQueue, limit: Duration) -> Duration {
+    async fn waited(watch: &mut Box<dyn Watch>, limit: Duration) -> Duration {
         let started = Instant::now();
-        queue.changed(limit).await;
+        watch.changed(limit).await;
         started.elapsed()
     }
 
     /// Lets everything that is on its way arrive.
-    async fn settle_down(queue: &SqliteQueue) {
-        while waited(queue, Duration::from_millis(100)).await < Duration::from_millis(100) {}
+    async fn settle_down(watch: &mut Box<dyn Watch>) {
+        while waited(watch, Duration::from_millis(100)).await < Duration::from_millis(100) {}
     }
 
     #[tokio::test]
     async fn a_change_between_a_claim_and_the_wait_is_not_missed() {
         let fixture = Fixture::new();
         let other = open(&fixture);
+        let mut watch = fixture.queue.watch(Interest::Anything);
         for elsewhere in [false, true] {
-            settle_down(&fixture.queue).await;
+            settle_down(&mut watch).await;
             assert!(fixture.claim("a").await.is_none());
             let queue = if elsewhere { &other } else { &fixture.queue };
             let job = Submission { id: crate::job::JobId::new(), document: document() };
             queue.submit(vec![job]).await.unwrap();
-            assert!(waited(&fixture.queue, LONG).await < LONG / 2);
+            assert!(waited(&mut watch, LONG).await < LONG / 2);
             assert!(fixture.claim("a").await.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn everyone_who_waits_hears_of_every_change() {
+        let fixture = Fixture::new();
+        let (mut one, mut two) = (fixture.queue.watch(Interest::Anything), fixture.queue.watch(Interest::Anything));
+        settle_down(&mut one).await;
+        settle_down(&mut two).await;
+        fixture.submit(document()).await;
+        for watch in [&mut one, &mut two] {
+            assert!(waited(watch, LONG).await < LONG / 2);
         }
     }
 
@@ -177,9 +190,10 @@ mod tests {
     async fn a_commit_through_another_handle_wakes_the_waiting() {
         let fixture = Fixture::new();
         let other = Arc::new(open(&fixture));
+        let mut watch = fixture.queue.watch(Interest::Anything);
         let mut delays = Vec::new();
         for _ in 0..5 {
-            settle_down(&fixture.queue).await;
+            settle_down(&mut watch).await;
             let other = Arc::clone(&other);
             let submit = tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_millis(60)).await;
@@ -187,7 +201,7 @@ mod tests {
                 other.submit(vec![job]).await.unwrap();
                 Instant::now()
             });
-            assert!(waited(&fixture.queue, LONG).await < LONG / 2);
+            assert!(waited(&mut watch, LONG).await < LONG / 2);
             delays.push(Instant::now().saturating_duration_since(submit.await.unwrap()));
         }
         delays.sort_unstable();
@@ -198,30 +212,32 @@ mod tests {
     async fn nothing_new_is_waited_for_until_the_limit() {
         let fixture = Fixture::new();
         fixture.queue.register(&worker("a")).await.unwrap();
-        settle_down(&fixture.queue).await;
+        let mut watch = fixture.queue.watch(Interest::Anything);
+        settle_down(&mut watch).await;
         assert!(fixture.claim("a").await.is_none(), "a claim that finds nothing is no change");
         let limit = Duration::from_millis(150);
-        assert!(waited(&fixture.queue, limit).await >= limit);
+        assert!(waited(&mut watch, limit).await >= limit);
     }
 
     #[tokio::test]
     async fn a_wait_ends_when_a_delayed_job_becomes_due() {
         let fixture = Fixture::new();
         let queue = open(&fixture);
+        let mut watch = queue.watch(Interest::Anything);
         let delay = Some(Span(Duration::from_millis(300)));
         let job = Submission { id: crate::job::JobId::new(), document: Document { delay, ..document() } };
         queue.submit(vec![job]).await.unwrap();
         let tubes = [crate::job::Tube::default()];
         let started = Instant::now();
         let claimed = loop {
-            match queue.claim(&worker("a"), &tubes).await.unwrap() {
+            match queue.claim(&worker("a"), &tubes, 1).await.unwrap().pop() {
                 Some(claimed) => break claimed,
-                None => queue.changed(LONG).await,
+                None => watch.changed(LONG).await,
             }
         };
         assert!(started.elapsed() < LONG / 2);
         assert_eq!(claimed.lease.attempt, 1);
-        assert!(waited(&queue, LONG).await < LONG / 2, "the claim itself is news");
-        settle_down(&queue).await;
+        assert!(waited(&mut watch, LONG).await < LONG / 2, "the claim itself is news");
+        settle_down(&mut watch).await;
     }
 }

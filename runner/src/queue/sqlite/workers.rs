@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::settle::{self, Ending};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
-use crate::queue::{Lease, WorkerId};
+use crate::queue::{Lease, Recalled, WorkerId};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -47,8 +47,18 @@ impl Silence {
 pub(super) fn ensure(connection: &Connection, worker: &WorkerId, now: i64) -> Result<(), Fault> {
     let lease = i64::try_from(worker.lease.as_millis()).unwrap_or(i64::MAX);
     connection
-        .prepare_cached("INSERT OR IGNORE INTO workers (start, name, started_at, lease_ms) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((worker.start.as_bytes(), &worker.name, now, lease))?;
+        .prepare_cached(
+            "INSERT OR IGNORE INTO workers (start, name, started_at, lease_ms, store, public_url)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((
+            worker.start.as_bytes(),
+            &worker.name,
+            now,
+            lease,
+            worker.home.store.as_bytes(),
+            worker.home.public_url.as_ref().map(url::Url::as_str),
+        ))?;
     Ok(())
 }
 
@@ -56,21 +66,30 @@ pub(super) fn ensure(connection: &Connection, worker: &WorkerId, now: i64) -> Re
 pub(super) fn heartbeat(
     connection: &Connection,
     worker: &WorkerId,
-    leases: Vec<Lease>,
+    leases: &[Lease],
     now: i64,
-) -> Result<Vec<Lease>, Fault> {
+) -> Result<Vec<Recalled>, Fault> {
     // Whoever was given up for dead is known no more, and registers again.
     ensure(connection, worker, now)?;
     connection
         .prepare_cached("UPDATE workers SET beat = beat + 1 WHERE start = ?1")?
         .execute([worker.start.as_bytes()])?;
-    let mut lost = Vec::new();
+    recalled(connection, worker, leases)
+}
+
+/// The leases that are no longer the worker's.
+pub(super) fn recalled(connection: &Connection, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, Fault> {
+    let mut recalled = Vec::new();
     for lease in leases {
-        if settle::leased(connection, worker, &lease)?.is_none() {
-            lost.push(lease);
+        if settle::leased(connection, worker, lease)?.is_none() {
+            let cancelled = connection
+                .prepare_cached("SELECT state = 'cancelled' FROM jobs WHERE id = ?1 AND attempts = ?2")?
+                .query_row((lease.id.as_bytes(), lease.attempt), |row| row.get(0))
+                .optional()?;
+            recalled.push(Recalled { lease: lease.clone(), cancelled: cancelled.unwrap_or(false) });
         }
     }
-    Ok(lost)
+    Ok(recalled)
 }
 
 /// All workers' heartbeats.
@@ -210,7 +229,7 @@ mod tests {
         let told = record.verdict.unwrap().to_string();
         assert!(told.starts_with("lost: worker a was not heard of for 15 s"), "{told}");
         let lost = fixture.queue.heartbeat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap();
-        assert_eq!(lost, std::slice::from_ref(&claimed.lease));
+        assert_eq!(lost, [Recalled { lease: claimed.lease.clone(), cancelled: false }]);
         let late = fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await;
         assert!(matches!(late, Err(QueueError::Stale { .. })));
     }
@@ -222,7 +241,7 @@ mod tests {
         fixture.submit_all(vec![document(); 2]).await;
         let patient = fixture.claim("patient").await.unwrap();
         let hasty = WorkerId { lease: Duration::from_secs(2), ..worker("hasty") };
-        let claimed = fixture.queue.claim(&hasty, &[crate::job::Tube::default()]).await.unwrap().unwrap();
+        let claimed = fixture.queue.claim(&hasty, &[crate::job::Tube::default()], 1).await.unwrap().remove(0);
         for seconds in [0, 1] {
             assert!(fixture.queue.take_over_by(clock(start, seconds), &hasty).await.unwrap().is_empty());
         }

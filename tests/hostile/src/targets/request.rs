@@ -4,7 +4,7 @@ use crate::guest::RUNTIME;
 use crate::{Target, lossy, texts};
 use longboat::job::{Decision, Document, JobId, State, Tube, Usage, Verdict};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Queue, Settlement, Submission, WorkerId};
+use longboat::queue::{Home, Queue, Settlement, Submission, WorkerId};
 use longboat::results::{Reader, Results};
 use longboat::server;
 use std::net::SocketAddr;
@@ -106,10 +106,15 @@ async fn site() -> anyhow::Result<Site> {
 async fn publish(queue: &SqliteQueue, directory: &Path) -> anyhow::Result<()> {
     let id: JobId = "bc3a925099b9012e0f06549a20077664".parse()?;
     let document = Document::new("forecast".parse()?);
-    let worker = WorkerId { start: JobId::new(), name: "hostile".to_owned(), lease: Duration::from_secs(15) };
+    let worker = WorkerId {
+        start: JobId::new(),
+        name: "hostile".to_owned(),
+        lease: Duration::from_secs(15),
+        home: Home { store: JobId::new(), public_url: None },
+    };
     queue.register(&worker).await?;
     queue.submit(vec![Submission { id, document }]).await?;
-    let claimed = queue.claim(&worker, &[Tube::default()]).await?;
+    let claimed = queue.claim(&worker, &[Tube::default()], 1).await?.pop();
     let lease = claimed.ok_or_else(|| anyhow::anyhow!("the job is not there"))?.lease;
     let staging = Results::open(&directory.join("results"))?.stage(id, lease.attempt)?;
     staging.files().write("a b.csv", "1,2,3,4,5\n")?;

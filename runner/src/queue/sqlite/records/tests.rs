@@ -46,12 +46,13 @@ async fn a_listing_can_be_narrowed_by_everything_at_once() {
     fixture.submit(Document { tube: tube.clone(), ..document() }).await;
     let filter = Filter {
         states: vec![State::Ready],
-        tube: Some(tube),
+        tubes: vec![tube],
         algorithm: Some("x".parse().unwrap()),
-        tag: Some("a".to_owned()),
+        tags: vec!["a".to_owned()],
+        ..Filter::default()
     };
     assert_eq!(all(&fixture, &filter, 1).await, [wanted]);
-    let injected = Filter { tag: Some("a' OR 1=1 --".to_owned()), ..Filter::default() };
+    let injected = Filter { tags: vec!["a' OR 1=1 --".to_owned()], ..Filter::default() };
     assert!(all(&fixture, &injected, 1).await.is_empty());
 }
 
@@ -118,7 +119,7 @@ async fn a_damaged_row_is_an_error_that_names_the_job() {
 #[test]
 fn a_listing_by_state_or_tag_is_a_walk_along_an_index() {
     let fixture = Fixture::new();
-    let tagged = Filter { tag: Some("a".to_owned()), ..Filter::default() };
+    let tagged = Filter { tags: vec!["a".to_owned()], ..Filter::default() };
     for (sql, step) in [
         (page_sql(&Filter::default(), Which::In(State::Done)), "jobs USING COVERING INDEX jobs_state (state=? AND"),
         (page_sql(&Filter::default(), Which::In(State::Ready)), "jobs USING INDEX jobs_state (state=? AND rowid>?)"),
