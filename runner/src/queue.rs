@@ -159,7 +159,8 @@ pub trait Watch: Send {
 pub trait Queue: Send + Sync {
     /// Keeps all of these jobs, or none. When it returns they are on disk.
     ///
-    /// A job whose id and document are known already, be it that only these are left of it, is left as it is.
+    /// A job whose id and document are known already, be it that only these are left of it, is left as it is. The
+    /// document that counts is the one that was submitted first, whatever it was updated to since.
     async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError>;
 
     /// Announces a worker; its leases live as long as its heartbeats come.
@@ -220,17 +221,19 @@ pub trait Queue: Send + Sync {
     /// this returns.
     async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError>;
 
-    /// Has no job of the tube claimed until the time comes, or until it is resumed. Jobs that run go on.
+    /// Has no job of the tube claimed until the time comes, or until it is resumed, instead of what was asked
+    /// before. Jobs that run go on. A time that is past is as good as no pause.
     async fn pause(&self, tube: &Tube, until: Option<Timestamp>) -> Result<(), QueueError>;
 
     /// Ends a pause; whether there was one.
     async fn resume(&self, tube: &Tube) -> Result<bool, QueueError>;
 
-    /// Deletes jobs that ended too long ago, `most` at most, and returns how many. Their ids stay known, and no
-    /// job is deleted whose result is still to be delivered.
+    /// Deletes jobs that ended too long ago, `most` at most, and returns how many. Their ids stay known. No job is
+    /// deleted whose result is still to be delivered, or that still holds a unique key.
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError>;
 
     /// Ids of jobs that were deleted, oldest deletion first, so that whoever holds results of theirs removes them.
+    /// With them comes the place after which to go on, now or when more were deleted; none if there are none.
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError>;
 
     /// Takes results of this worker's store that are due to be sent to their `result_url`. Nobody else is given

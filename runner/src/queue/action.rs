@@ -11,15 +11,20 @@ pub enum Action {
         /// Who wished so, or why.
         reason: String,
     },
-    /// Keeps a waiting job from being claimed.
+    /// Keeps a waiting job from being claimed. One that is held already stays so.
     Hold,
-    /// Ends a hold.
+    /// Ends a hold: the job is ready, or delayed until its time comes. One that is not held stays as it is.
     Release,
-    /// Grants a dead job `max_attempts` more, and makes a delayed one ready.
+    /// Makes a dead job ready, with `max_attempts` more, or a delayed one, with none more. What a dead job left,
+    /// verdict and result, stays until the next attempt has ended; its unique key it must get again.
     Kick,
     /// Changes the document of a job that waits or is dead, by a merge patch (RFC 7396) of [`PATCHABLE`] fields.
+    ///
+    /// Durations count from now. `delay` and `run_at` replace each other. What the job was submitted as is not
+    /// forgotten: submitting that again changes nothing, and submitting what it is now is refused.
     Update(Map<String, Value>),
-    /// Removes a job that does not run. Its id and document stay known, so that submitting it again does nothing.
+    /// Removes a job that does not run, even if its result is still to be sent. Its id and document stay known, so
+    /// that submitting it again does nothing.
     Delete,
 }
 

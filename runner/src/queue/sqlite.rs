@@ -205,12 +205,13 @@ impl Queue for SqliteQueue {
     }
 
     async fn status(&self) -> Result<Status, QueueError> {
-        self.shared.reader.call(status::status).await
+        let now = (self.shared.clock)().as_millisecond();
+        self.shared.reader.call(move |connection| status::status(connection, now)).await
     }
 
     async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError> {
-        let (worker, tubes) = (worker.clone(), tubes.to_vec());
-        self.shared.reader.call(move |connection| status::has_work(connection, &worker, &tubes)).await
+        let (worker, tubes, now) = (worker.clone(), tubes.to_vec(), (self.shared.clock)().as_millisecond());
+        self.shared.reader.call(move |connection| status::has_work(connection, &worker, &tubes, now)).await
     }
 
     /// What interests anybody and what interests a worker are told by the same commits.
@@ -235,7 +236,7 @@ impl Queue for SqliteQueue {
 
     async fn resume(&self, tube: &Tube) -> Result<bool, QueueError> {
         let tube = tube.clone();
-        self.write(move |connection, _| tubes::resume(connection, &tube)).await
+        self.write(move |connection, now| tubes::resume(connection, &tube, now.as_millisecond())).await
     }
 
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {

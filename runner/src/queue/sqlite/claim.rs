@@ -4,9 +4,9 @@
 //! an index that holds only jobs in the state in question.
 
 use super::fault::Fault;
-use super::records::{self, parsed, time};
+use super::records::{self, time};
 use super::settle::{self, Ended};
-use super::workers;
+use super::{tubes, workers};
 use crate::job::{Document, Job, JobId, State, Tube, Verdict};
 use crate::queue::{Claimed, Lease, WorkerId};
 use rusqlite::{Connection, OptionalExtension, named_params};
@@ -51,9 +51,10 @@ pub(super) fn claim(
 ) -> Result<Vec<Claimed>, Fault> {
     connection.prepare_cached(PROMOTE)?.execute(named_params! {":now": now, ":sweep": SWEEP})?;
     cancel_expired(connection, now)?;
+    let tubes = tubes::open(connection, tubes, now)?;
     let (mut claimed, mut unreadable) = (Vec::new(), 0);
     while claimed.len() < most && unreadable < UNREADABLE {
-        let Some((_, seq)) = most_urgent(connection, worker, tubes, now)? else { break };
+        let Some((_, seq)) = most_urgent(connection, worker, &tubes, now)? else { break };
         match document(connection, seq, now)? {
             Some(document) => claimed.push(take(connection, worker, seq, document, now)?),
             None => unreadable += 1,
@@ -62,14 +63,14 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fault> {
+/// Writes down that jobs have expired, as many as one claim may.
+pub(super) fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(EXPIRED)?;
     let expired =
         statement.query_map(named_params! {":now": now, ":sweep": SWEEP}, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let expired = expired.collect::<Result<Vec<(i64, i64)>, _>>()?;
-    let verdict = records::expired();
     for (seq, ended) in expired {
-        settle::end(connection, seq, &Ended { state: State::Cancelled, verdict: &verdict, published: None }, ended)?;
+        settle::expire(connection, seq, ended)?;
     }
     Ok(())
 }
@@ -77,7 +78,7 @@ fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fault> {
 fn most_urgent(
     connection: &Connection,
     worker: &WorkerId,
-    tubes: &[Tube],
+    tubes: &[&Tube],
     now: i64,
 ) -> Result<Option<Candidate>, Fault> {
     let mut statement = connection.prepare_cached(MOST_URGENT)?;
@@ -100,11 +101,8 @@ fn most_urgent(
 
 /// The job's document. A job whose document cannot be read is buried: it would be the most urgent one for ever.
 fn document(connection: &Connection, seq: i64, now: i64) -> Result<Option<Document>, Fault> {
-    let row = connection
-        .prepare_cached("SELECT id, json FROM jobs LEFT JOIN documents USING (seq) WHERE seq = ?1")?
-        .query_row([seq], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)))?;
-    let (id, json) = (JobId::from_bytes(row.0), row.1.unwrap_or_default());
-    match parsed("document", id, &json) {
+    let id = connection.prepare_cached("SELECT id FROM jobs WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+    match records::document(connection, seq, JobId::from_bytes(id)) {
         Ok(document) => Ok(Some(document)),
         Err(Fault::Corrupt(message)) => {
             let verdict = Verdict::HostError { message };
@@ -247,9 +245,14 @@ mod tests {
         let fixture = Fixture::new();
         let damaged = fixture.submit(Document { priority: 0, ..document() }).await;
         let sound = fixture.submit(document()).await;
-        fixture.sql("UPDATE documents SET json = '{\"algorithm\": 7}' WHERE seq = 1");
+        fixture.submit_all(vec![Document { priority: 0, ..document() }; 2]).await;
+        fixture.sql(
+            "UPDATE documents SET json = '{\"algorithm\": 7}' WHERE seq = 1;
+            UPDATE documents SET json = CAST(x'ff' AS TEXT) WHERE seq = 3;
+            DELETE FROM documents WHERE seq = 4",
+        );
         assert_eq!(fixture.claim("a").await.unwrap().lease.id, sound);
-        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Dead], 1);
+        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Dead], 3);
         let refusal = fixture.queue.find(damaged).await.unwrap_err();
         assert!(matches!(refusal, QueueError::Backend(_)));
         let refusal = refusal.to_string();

@@ -1,15 +1,219 @@
-//! What is left of jobs that are gone.
+//! What is left of jobs that are gone: their ids, and the digests of their documents as they were submitted.
 
+use super::claim;
 use super::fault::Fault;
-use crate::job::JobId;
+use crate::job::{Digest, JobId, State};
 use crate::queue::{Cursor, Retention};
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, named_params};
 
-pub(super) fn forget(_: &Connection, _: &Retention, _: usize, _: Timestamp) -> Result<usize, Fault> {
-    Ok(0)
+/// A job that still holds a unique key, or whose result is still to be sent, is not forgotten yet.
+const ENDED: &str = "
+    SELECT seq FROM jobs INDEXED BY jobs_ended
+    WHERE state = :state AND finished_at <= :before AND (unique_key IS NULL OR unique_until <= :now)
+        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.seq = jobs.seq AND deliveries.state = 'pending')
+    ORDER BY finished_at LIMIT :most";
+
+const WHAT_STAYS: &str = "SELECT id, submitted_as, json FROM jobs LEFT JOIN documents USING (seq) WHERE seq = ?1";
+
+const REMEMBER: &str = "INSERT OR REPLACE INTO forgotten (id, document, forgotten_at) VALUES (?1, ?2, ?3)";
+
+const FORGOTTEN: &str = "SELECT place, id FROM forgotten WHERE place > ?1 ORDER BY place LIMIT ?2";
+
+/// Deletes jobs that ended too long ago, `most` at most, and returns how many.
+pub(super) fn forget(
+    connection: &Connection,
+    retention: &Retention,
+    most: usize,
+    now: Timestamp,
+) -> Result<usize, Fault> {
+    let now = now.as_millisecond();
+    // Where no worker runs, nobody else would write down that they have expired.
+    claim::cancel_expired(connection, now)?;
+    let mut forgotten = 0;
+    let Retention { done, dead, cancelled } = *retention;
+    for (state, kept) in [(State::Done, done), (State::Dead, dead), (State::Cancelled, cancelled)] {
+        let Some(kept) = kept else { continue };
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let named = named_params! {
+            ":state": state.as_str(),
+            ":before": now.saturating_sub(kept),
+            ":now": now,
+            ":most": i64::try_from(most - forgotten).unwrap_or(i64::MAX),
+        };
+        let mut statement = connection.prepare_cached(ENDED)?;
+        let places = statement.query_map(named, |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+        for &seq in &places {
+            remove(connection, seq, now)?;
+        }
+        forgotten += places.len();
+    }
+    Ok(forgotten)
 }
 
-pub(super) fn forgotten(_: &Connection, _: Option<Cursor>, _: usize) -> Result<(Vec<JobId>, Option<Cursor>), Fault> {
-    Ok((Vec::new(), None))
+/// Deletes a job and all that belongs to it, and keeps what tells that it was there.
+pub(super) fn remove(connection: &Connection, seq: i64, now: i64) -> Result<(), Fault> {
+    let (id, document) = connection.prepare_cached(WHAT_STAYS)?.query_row([seq], |row| {
+        let document = match row.get(1)? {
+            Some(submitted_as) => submitted_as,
+            // What cannot be read any more can still be deleted.
+            None => *Digest::of(row.get_ref(2)?.as_bytes_or_null()?.unwrap_or_default()).as_bytes(),
+        };
+        Ok((row.get::<_, [u8; 16]>(0)?, document))
+    })?;
+    connection.prepare_cached(REMEMBER)?.execute((id, document, now))?;
+    connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;
+    Ok(())
+}
+
+/// A page of deleted jobs in the order of their deletion, and the place after which to go on.
+pub(super) fn forgotten(
+    connection: &Connection,
+    after: Option<Cursor>,
+    most: usize,
+) -> Result<(Vec<JobId>, Option<Cursor>), Fault> {
+    let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(FORGOTTEN)?;
+    let mut rows = statement.query((after, most))?;
+    let (mut ids, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        ids.push(JobId::from_bytes(row.get(1)?));
+    }
+    Ok((ids, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Decision, Document, Span, Unique, UniqueFor, Verdict};
+    use crate::queue::sqlite::fixture::{Fixture, document, failed};
+    use crate::queue::{Action, Queue, Submission};
+    use std::time::Duration;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    async fn ended(fixture: &Fixture, document: Document, decision: Decision) -> JobId {
+        let id = fixture.submit(document).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        let verdict = if decision == Decision::Finish { Verdict::Done } else { failed() };
+        fixture.settle("a", &lease, verdict, decision).await.unwrap();
+        id
+    }
+
+    async fn left(fixture: &Fixture) -> Vec<JobId> {
+        let (records, _) = fixture.queue.list(&crate::queue::Filter::default(), None, 99).await.unwrap();
+        records.iter().map(|record| record.id).collect()
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_ending_is_kept_for_its_own_time_and_what_waits_for_ever() {
+        let fixture = Fixture::new();
+        let waiting = fixture.submit(Document { hold: true, ..document() }).await;
+        let done = ended(&fixture, document(), Decision::Finish).await;
+        let dead = ended(&fixture, document(), Decision::Bury).await;
+        let cancelled = fixture.submit(document()).await;
+        fixture.queue.act(&[cancelled], &Action::Cancel { reason: String::new() }).await.unwrap();
+        let expires = Some("1s".parse().unwrap());
+        let expired = fixture.submit(Document { expires, hold: true, ..document() }).await;
+        let forget = async |retention: Retention| fixture.queue.forget(&retention, 99).await.unwrap();
+        let retention = Retention { done: Some(DAY), dead: None, cancelled: Some(2 * DAY) };
+        fixture.advance(DAY - Duration::from_millis(1));
+        assert_eq!(forget(retention).await, 0);
+        fixture.advance(Duration::from_millis(1));
+        assert_eq!(forget(retention).await, 1);
+        assert_eq!(left(&fixture).await, [waiting, dead, cancelled, expired]);
+        fixture.advance(DAY + Duration::from_secs(1));
+        assert_eq!(forget(retention).await, 2, "one of them nobody but the clock has cancelled");
+        assert_eq!(forget(Retention::default()).await, 0);
+        assert_eq!(left(&fixture).await, [waiting, dead]);
+        assert_eq!(forget(Retention { dead: Some(Duration::MAX), ..retention }).await, 0);
+        assert_eq!(forget(Retention { dead: Some(Duration::ZERO), ..retention }).await, 1);
+        let same = Submission { id: done, document: document() };
+        fixture.queue.submit(vec![same]).await.unwrap();
+        assert_eq!(left(&fixture).await, [waiting]);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_forgotten_at_once_than_was_asked_and_the_oldest_first() {
+        let fixture = Fixture::new();
+        let mut ids = Vec::new();
+        for decision in [Decision::Finish, Decision::Finish, Decision::Bury, Decision::Finish, Decision::Bury] {
+            ids.push(ended(&fixture, document(), decision).await);
+            fixture.advance(Duration::from_secs(1));
+        }
+        let all = Retention { done: Some(Duration::ZERO), dead: Some(Duration::ZERO), cancelled: None };
+        assert_eq!(fixture.queue.forget(&all, 0).await.unwrap(), 0);
+        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 2);
+        assert_eq!(left(&fixture).await, ids[2..]);
+        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 2);
+        assert_eq!(left(&fixture).await, ids[4..]);
+        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_result_that_is_still_to_be_sent_is_not_forgotten() {
+        let fixture = Fixture::new();
+        let sent = ended(&fixture, document(), Decision::Finish).await;
+        let pending = ended(&fixture, document(), Decision::Finish).await;
+        fixture.sql(
+            "INSERT INTO deliveries (seq, attempt, store, url, state, since) VALUES
+                (1, 1, zeroblob(16), 'http://a/', 'delivered', 0), (2, 1, zeroblob(16), 'http://a/', 'pending', 0)",
+        );
+        let all = Retention { done: Some(Duration::ZERO), ..Retention::default() };
+        assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 1);
+        assert_eq!(left(&fixture).await, [pending]);
+        assert_eq!(fixture.queue.forgotten(None, 9).await.unwrap().0, [sent]);
+        let deleted = fixture.queue.act(&[pending], &Action::Delete).await.unwrap();
+        assert_eq!(deleted[0].outcome, Ok(State::Done), "an operator may");
+    }
+
+    #[tokio::test]
+    async fn a_job_is_not_forgotten_while_it_holds_a_unique_key() {
+        let fixture = Fixture::new();
+        let unique = Some(Unique { key: "k".to_owned(), period: UniqueFor::For(Span(Duration::from_secs(60))) });
+        ended(&fixture, Document { unique, ..document() }, Decision::Finish).await;
+        let all = Retention { done: Some(Duration::ZERO), ..Retention::default() };
+        fixture.advance(Duration::from_secs(59));
+        assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 0);
+        fixture.advance(Duration::from_secs(1));
+        assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn deleted_ids_are_told_page_by_page_and_a_reader_can_go_on_later() {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.queue.forgotten(None, 9).await.unwrap(), (vec![], None));
+        let mut ids = fixture.submit_all(vec![document(); 5]).await;
+        ids.reverse();
+        fixture.queue.act(&ids, &Action::Delete).await.unwrap();
+        let (mut told, mut after) = (Vec::new(), None);
+        loop {
+            let (page, last) = fixture.queue.forgotten(after, 2).await.unwrap();
+            assert!(page.len() <= 2);
+            told.extend(page);
+            match last {
+                Some(_) => after = last,
+                None => break,
+            }
+        }
+        assert_eq!(told, ids);
+        let one_more = fixture.submit(document()).await;
+        fixture.queue.act(&[one_more], &Action::Delete).await.unwrap();
+        assert_eq!(fixture.queue.forgotten(after, 9).await.unwrap().0, [one_more]);
+        assert_eq!(fixture.queue.forgotten(Some(u64::MAX), 9).await.unwrap(), (vec![], None));
+    }
+
+    #[test]
+    fn forgetting_does_not_look_at_jobs_that_stay() {
+        let fixture = Fixture::new();
+        for (sql, step) in [
+            (ENDED, "jobs USING INDEX jobs_ended (state=? AND finished_at<?)"),
+            (FORGOTTEN, "forgotten USING INTEGER PRIMARY KEY (rowid>?)"),
+        ] {
+            let plan = fixture.plan(sql);
+            assert!(plan.contains(step) && !plan.contains("SCAN") && !plan.contains("TEMP"), "{sql}: {plan}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A job that has expired before it was started is cancelled, also while no worker has come by to write that down.
 
 use super::fault::Fault;
+use super::tubes;
 use crate::job::{AlgorithmName, AttemptRecord, Document, JobId, Progress, Record, State, Tube, Verdict};
 use crate::queue::{Cursor, Filter};
 use jiff::Timestamp;
@@ -34,6 +35,16 @@ pub(super) fn time(millis: i64) -> Result<Timestamp, Fault> {
 /// The value that a column keeps as JSON.
 pub(super) fn parsed<T: DeserializeOwned>(what: &str, id: JobId, json: &str) -> Result<T, Fault> {
     serde_json::from_str(json).map_err(|error| Fault::corrupt(&format!("the {what} of job {id}"), error))
+}
+
+/// The document of the job in this place; [`Fault::Corrupt`] if it cannot be read, or is not there.
+pub(super) fn document(connection: &Connection, seq: i64, id: JobId) -> Result<Document, Fault> {
+    let document = connection
+        .prepare_cached("SELECT json FROM documents WHERE seq = ?1")?
+        .query_row([seq], |row| Ok(serde_json::from_slice(row.get_ref(0)?.as_bytes()?)))
+        .optional()?;
+    let document = document.unwrap_or_else(|| serde_json::from_slice(b""));
+    document.map_err(|error| Fault::corrupt(&format!("the document of job {id}"), error))
 }
 
 /// The value as a column keeps it.
@@ -224,9 +235,10 @@ fn page_sql(filter: &Filter, which: Which) -> String {
     format!("SELECT seq FROM {from}{which}{tube}{algorithm} ORDER BY seq LIMIT :limit")
 }
 
-/// When the next job becomes due that was not due at `after`.
+/// When the next job becomes due that was not due at `after`, or the next pause ends that had not ended then.
 pub(super) fn next_due(connection: &Connection, after: i64) -> Result<Option<i64>, Fault> {
-    Ok(connection.prepare_cached(NEXT_DUE)?.query_row([after], |row| row.get(0)).optional()?)
+    let job = connection.prepare_cached(NEXT_DUE)?.query_row([after], |row| row.get(0)).optional()?;
+    Ok(job.into_iter().chain(tubes::next_end(connection, after)?).min())
 }
 
 #[cfg(test)]

@@ -118,6 +118,7 @@ CREATE TABLE paused (
     since INTEGER NOT NULL,
     until INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX paused_until ON paused (until) WHERE until IS NOT NULL;
 CREATE TABLE forgotten (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),

@@ -1,7 +1,7 @@
 //! The end of attempts, and of jobs.
 
 use super::fault::Fault;
-use super::records::json;
+use super::records::{self, json};
 use super::submit::UNTIL_ENDED;
 use crate::job::{Decision, Progress, State, Usage, Verdict};
 use crate::queue::{Lease, QueueError, Settlement, WorkerId};
@@ -110,6 +110,12 @@ pub(super) fn end(connection: &Connection, seq: i64, ended: &Ended<'_>, now: i64
         ":until_ended": UNTIL_ENDED,
     })?;
     Ok(())
+}
+
+/// Cancels a job that was not started before it expired.
+pub(super) fn expire(connection: &Connection, seq: i64, ended: i64) -> Result<(), Fault> {
+    let verdict = &records::expired();
+    end(connection, seq, &Ended { state: State::Cancelled, verdict, published: None }, ended)
 }
 
 /// Keeps what a running attempt says of its progress.

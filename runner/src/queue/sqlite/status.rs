@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::records::time;
+use super::tubes;
 use crate::job::{JobId, State, Tube};
 use crate::queue::{Oldest, Status, WorkerId, WorkerStatus};
 use rusqlite::{Connection, named_params};
@@ -21,7 +22,7 @@ const HAS_WORK: &str = "
         WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed', 'running') AND jobs > 0)";
 
 /// How the queue stands.
-pub(super) fn status(connection: &Connection) -> Result<Status, Fault> {
+pub(super) fn status(connection: &Connection, now: i64) -> Result<Status, Fault> {
     let mut status = Status { states: State::ALL.map(|state| (state, 0)).into(), ..Status::default() };
     let mut statement = connection.prepare_cached(COUNTS)?;
     let mut rows = statement.query([])?;
@@ -35,6 +36,7 @@ pub(super) fn status(connection: &Connection) -> Result<Status, Fault> {
             status.tubes.entry(tube).or_default().insert(state, jobs);
         }
     }
+    status.paused = tubes::paused(connection, now)?;
     status.oldest = oldest(connection)?;
     let mut statement = connection.prepare_cached(WORKERS)?;
     let mut rows = statement.query([])?;
@@ -52,10 +54,10 @@ fn oldest(connection: &Connection) -> Result<Option<Oldest>, Fault> {
     Ok(Some(Oldest { id: JobId::from_bytes(row.get(0)?), tube, submitted_at: time(row.get(2)?)? }))
 }
 
-/// Whether anything is ready, delayed or running that the worker could ever take.
-pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, Fault> {
+/// Whether anything is ready, delayed or running that the worker could ever take. What is paused is not.
+pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube], now: i64) -> Result<bool, Fault> {
     let mut statement = connection.prepare_cached(HAS_WORK)?;
-    for tube in tubes {
+    for tube in tubes::open(connection, tubes, now)? {
         let named = named_params! {":tube": tube.as_str(), ":host": worker.name};
         if statement.query_row(named, |row| row.get(0))? {
             return Ok(true);

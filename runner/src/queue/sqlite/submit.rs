@@ -1,7 +1,7 @@
 //! Taking jobs in.
 
 use super::fault::Fault;
-use crate::job::{Document, JobId, State, Unique, UniqueFor, When};
+use crate::job::{Digest, Document, JobId, State, Unique, UniqueFor, When};
 use crate::queue::{QueueError, Submission};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params};
@@ -15,7 +15,10 @@ const INSERT: &str = "
     VALUES (:id, :state, :tube, :host, :priority, :algorithm, :submitted_at, :ready_at, :expires_at, :unique_key,
         :unique_until, :seed_pinned, :max_attempts)";
 
-const DOCUMENT_OF: &str = "SELECT json FROM documents WHERE seq = (SELECT seq FROM jobs WHERE id = ?1)";
+/// What an id was submitted with: its digest, if the document was changed or deleted since, else the document.
+const SUBMITTED: &str = "
+    SELECT submitted_as, json FROM jobs JOIN documents USING (seq) WHERE id = ?1
+    UNION ALL SELECT document, NULL FROM forgotten WHERE id = ?1";
 
 /// A job that has expired and only waits for a claim to cancel it has as good as ended.
 const HOLDER: &str = "
@@ -30,10 +33,7 @@ pub(super) fn submit(connection: &Connection, jobs: Vec<Submission>, now: Timest
         // The id stands beside the document, so a document that repeats it is no other document.
         let document = Document { id: None, ..document };
         let json = document.canonical();
-        let known = connection
-            .prepare_cached(DOCUMENT_OF)?
-            .query_row([id.as_bytes()], |row| Ok(row.get_ref(0)?.as_str()? == json));
-        match known.optional()? {
+        match is_known(connection, id, &json)? {
             Some(true) => {}
             Some(false) => return Err(QueueError::IdTaken(id).into()),
             None => insert(connection, id, &document, &json, now)?,
@@ -42,13 +42,23 @@ pub(super) fn submit(connection: &Connection, jobs: Vec<Submission>, now: Timest
     Ok(())
 }
 
+/// Whether the id was submitted with this document; nothing if it never was submitted.
+fn is_known(connection: &Connection, id: JobId, json: &str) -> Result<Option<bool>, Fault> {
+    let known = connection.prepare_cached(SUBMITTED)?.query_row([id.as_bytes()], |row| {
+        Ok(match row.get::<_, Option<[u8; 32]>>(0)? {
+            Some(digest) => digest == *Digest::of(json).as_bytes(),
+            None => row.get_ref(1)?.as_str()? == json,
+        })
+    });
+    Ok(known.optional()?)
+}
+
 fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, now: Timestamp) -> Result<(), Fault> {
     let millis = now.as_millisecond();
     let ready_at = document.ready_at(now).as_millisecond();
     let state = match document.hold {
         true => State::Held,
-        false if ready_at > millis => State::Delayed,
-        false => State::Ready,
+        false => waits(ready_at, millis),
     };
     let unique_until = match &document.unique {
         Some(unique) => Some(claim_key(connection, unique, now)?),
@@ -71,7 +81,17 @@ fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, n
     })?;
     let seq = connection.last_insert_rowid();
     connection.prepare_cached("INSERT INTO documents VALUES (?1, ?2)")?.execute((seq, json))?;
-    for tag in &document.tags {
+    tag(connection, seq, &document.tags)
+}
+
+/// How a job waits that is due at `ready_at`.
+pub(super) fn waits(ready_at: i64, now: i64) -> State {
+    if ready_at > now { State::Delayed } else { State::Ready }
+}
+
+/// Has a job be found by these tags.
+pub(super) fn tag(connection: &Connection, seq: i64, tags: &[String]) -> Result<(), Fault> {
+    for tag in tags {
         connection.prepare_cached("INSERT OR IGNORE INTO tags VALUES (?1, ?2)")?.execute((tag, seq))?;
     }
     Ok(())
@@ -79,20 +99,21 @@ fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, n
 
 /// Until when the key is held, if it is free now.
 fn claim_key(connection: &Connection, unique: &Unique, now: Timestamp) -> Result<i64, Fault> {
-    let millis = now.as_millisecond();
-    let until = match unique.period {
+    if let Some(holder) = key_holder(connection, &unique.key, now.as_millisecond())? {
+        return Err(QueueError::NotUnique { key: unique.key.clone(), holder }.into());
+    }
+    Ok(match unique.period {
         UniqueFor::Done => UNTIL_ENDED,
         UniqueFor::For(span) => When::After(span).from(now).as_millisecond(),
-    };
+    })
+}
+
+/// The job that holds a unique key now.
+pub(super) fn key_holder(connection: &Connection, key: &str, now: i64) -> Result<Option<JobId>, Fault> {
     let holder = connection
         .prepare_cached(HOLDER)?
-        .query_row(named_params! {":key": unique.key, ":now": millis, ":until_ended": UNTIL_ENDED}, |row| row.get(0));
-    match holder.optional()? {
-        Some(holder) => {
-            Err(QueueError::NotUnique { key: unique.key.clone(), holder: JobId::from_bytes(holder) }.into())
-        }
-        None => Ok(until),
-    }
+        .query_row(named_params! {":key": key, ":now": now, ":until_ended": UNTIL_ENDED}, |row| row.get(0));
+    Ok(holder.optional()?.map(JobId::from_bytes))
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Waits for commits, of whatever process, and for delayed jobs to become due.
+/// Waits for commits, of whatever process, for delayed jobs to become due, and for pauses to end.
 pub(super) struct Subscription {
     shared: Arc<Shared>,
     /// Changes up to this one are known.
     generation: u64,
-    /// Jobs that were due at this time, in milliseconds, are known.
+    /// Jobs that were due at this time, in milliseconds, are known, and so are pauses that had ended.
     due: i64,
 }
 

@@ -136,7 +136,10 @@ mod tests {
     }
 
     fn insert(connection: &Connection, name: &str) -> Result<(), Fault> {
-        connection.execute("INSERT INTO workers VALUES (randomblob(16), ?1, 0, 0, 0)", [name])?;
+        connection.execute(
+            "INSERT INTO workers (start, name, started_at, lease_ms) VALUES (randomblob(16), ?1, 0, 0)",
+            [name],
+        )?;
         Ok(())
     }
 
@@ -174,7 +177,8 @@ mod tests {
         let good = writer.call(|connection| insert(connection, "good"));
         let bad = writer.call(|connection| {
             insert(connection, "bad")?;
-            connection.execute("INSERT INTO workers VALUES ('short', 'x', 0, 0, 0)", [])?;
+            connection
+                .execute("INSERT INTO workers (start, name, started_at, lease_ms) VALUES ('short', 'x', 0, 0)", [])?;
             Ok(())
         });
         let also_good = writer.call(|connection| insert(connection, "good too"));
