@@ -6,6 +6,7 @@ mod look;
 mod node;
 mod run;
 mod source;
+mod status;
 mod submit;
 mod worker;
 
@@ -44,7 +45,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Up { worker, serve, walls } => node::up(&node, worker, &serve, &walls),
         Command::List(args) => block_on(look::list(&node, args, format)),
         Command::Show { id } => block_on(look::show(&node, id, format)),
-        Command::Status => block_on(look::status(&node, format)),
+        Command::Status => block_on(status::status(&node, format)),
         Command::Wait { ids, timeout } => block_on(look::wait(&node, &ids, timeout, format)),
         Command::Result { id, files } => block_on(look::result(&node, id, files.as_deref(), format)),
     }

@@ -4,8 +4,10 @@
 //! win. What is left out has the default that is written beside it here.
 
 mod choice;
+mod retention;
 
 pub use choice::{ConfinementMode, EpochChecks, NanBits};
+pub use retention::{Keep, RetentionConfig};
 
 use crate::job::{Limits, LimitsRequest, Span};
 use crate::policy::Rules;
@@ -14,6 +16,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
+
+/// Jobs are kept for at least this long.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,8 @@ pub struct Config {
     pub result_url: Rules,
     /// How a worker runs jobs.
     pub worker: WorkerConfig,
+    /// How long jobs are kept.
+    pub retention: RetentionConfig,
     /// How results are served.
     pub http: HttpConfig,
 }
@@ -178,6 +185,11 @@ impl Config {
         if self.worker.lease.0 < self.worker.heartbeat.0 * 2 || self.worker.heartbeat.0.is_zero() {
             return refuse("worker.lease: at least twice worker.heartbeat, which is more than 0".to_owned());
         }
+        for (name, keep) in self.retention.named() {
+            if keep.duration().is_some_and(|kept| kept < SHORTEST_RETENTION) {
+                return refuse(format!("retention.{name}: at least 1s, so that a result can be read, or \"forever\""));
+            }
+        }
         Ok(self)
     }
 }
@@ -250,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn jobs_are_kept_for_a_time_or_for_ever() {
+        let retention = read("[retention]\ndone = \"2w\"\ndead = 90\n").unwrap().retention;
+        let kept = [retention.done, retention.dead, retention.cancelled].map(Keep::duration);
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        assert_eq!(kept, [days(14), Some(Duration::from_secs(90)), days(30)]);
+        let retention = read("[retention]\ndone = \"forever\"\n").unwrap().retention;
+        assert_eq!((retention.done, retention.dead), (Keep::Forever, Keep::Forever));
+    }
+
+    #[test]
     fn a_mistake_is_named() {
         for (toml, part) in [
             ("[worker]\nslotts = 3\n", "slotts"),
@@ -265,6 +287,10 @@ mod tests {
             ("[worker]\nnan_bits = \"\"\n", "worker.nan_bits: one of platform, canonical, not \"\""),
             ("[input]\nallow = [\"http://x/\"]\n", "http://x/"),
             ("[result_url]\ndeny = [\"10.0.0.0/99\"]\n", "10.0.0.0/99"),
+            ("[retention]\ndone = \"never\"\n", "retention.done: \"never\" is not a duration"),
+            ("[retention]\ndone = \"0s\"\n", "retention.done: at least 1s"),
+            ("[retention]\ndead = true\n", "retention.dead"),
+            ("[retention]\nheld = \"1d\"\n", "held"),
             ("what", "what"),
         ] {
             let error = read(toml).unwrap_err();

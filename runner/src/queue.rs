@@ -12,7 +12,7 @@ mod status;
 pub use action::{Acted, Action, PATCHABLE, Refusal};
 pub use delivery::{Delivered, Delivery};
 pub use filter::{Filter, Retention, Times};
-pub use status::{Oldest, Spread, Status, Timing, WorkerStatus};
+pub use status::{Attempts, COUNTED, LISTED, Oldest, Recent, Spread, Status, Timing, WorkerStatus};
 
 use crate::job::{Decision, Document, Job, JobId, Progress, Record, Tube, Usage, Verdict};
 use async_trait::async_trait;
@@ -197,7 +197,8 @@ pub trait Queue: Send + Sync {
     /// One job with its history.
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError>;
 
-    /// A page of jobs in order of submission, and where the next one starts.
+    /// A page of jobs in order of submission, and where the next one starts, if there are more. A page may end early,
+    /// even with nothing in it, where few jobs fit or these are large.
     async fn list(
         &self,
         filter: &Filter,

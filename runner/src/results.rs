@@ -111,11 +111,16 @@ impl Results {
     /// Points the job's `result.json`, `log.txt` and `files` at an attempt, for people and plain web servers.
     ///
     /// A convenience that follows publication: a crash before it loses nothing that is served. The links to log
-    /// and files change first, so that whoever sees the new document finds what belongs to it.
+    /// and files change first, so that whoever sees the new document finds what belongs to it. Where the job's results
+    /// were removed meanwhile, there is nothing to point at.
     ///
     /// # Errors
     /// The disk's.
     pub fn expose(&self, id: JobId, attempt: u32) -> io::Result<()> {
+        tree::ignore_missing(self.link(id, attempt))
+    }
+
+    fn link(&self, id: JobId, attempt: u32) -> io::Result<()> {
         let directory = self.root.reader.job(id);
         for name in [FILES, LOG, DOCUMENT] {
             let target = PathBuf::from(format!("attempts/{attempt}/{name}"));
@@ -133,6 +138,9 @@ impl Results {
     }
 
     /// Removes everything of a job; it is gone at once, whatever its size.
+    ///
+    /// Whoever seals an attempt at this moment may put it in place afterwards. Its lease is lost, so it is discarded, and
+    /// what a crash leaves of it is removed with the next call.
     ///
     /// # Errors
     /// The disk's; a job without results is none.

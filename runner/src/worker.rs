@@ -2,12 +2,13 @@
 
 mod attempt;
 mod heartbeat;
+mod housekeeping;
 #[cfg(test)]
 mod tests;
 
 use crate::execute::Executor;
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
-use crate::queue::{Claimed, Home, Interest, Lease, Queue, WorkerId};
+use crate::queue::{Claimed, Home, Interest, Lease, Queue, Retention, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
 use heartbeat::{Heart, Leases};
@@ -43,6 +44,8 @@ pub struct WorkerOptions {
     pub heartbeat: Duration,
     /// Where the results that it publishes are served to others.
     pub public_url: Option<Url>,
+    /// How long jobs are kept after they have ended.
+    pub retention: Retention,
 }
 
 /// How a worker is told to end.
@@ -160,10 +163,12 @@ impl Worker {
         shared.queue.register(&shared.id).await?;
         let heart = Heart::start(Arc::clone(&shared), options.heartbeat, options.lease)?;
         let reaper = tokio::spawn(take_over(Arc::clone(&shared)));
+        let housekeeper = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared), options.retention));
         let mut attempts = JoinSet::new();
         let made = claim_all(&shared, &options, &mut shutdown, &mut attempts).await;
         drain(&shared, &mut shutdown, &mut attempts).await;
         reaper.abort();
+        housekeeper.abort();
         heart.stop().await;
         if let Err(error) = shared.queue.unregister(&shared.id).await {
             shared.trouble("saying goodbye", &error);

@@ -13,6 +13,7 @@ mod inputs;
 mod limits;
 mod misbehaviour;
 mod queue;
+mod retention;
 mod run;
 mod sdk;
 mod submission;

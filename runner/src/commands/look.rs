@@ -1,12 +1,11 @@
-//! `longboat list`, `show`, `status`, `wait` and `result`.
+//! `longboat list`, `show`, `wait` and `result`.
 
 use super::{Node, Usage, run};
 use crate::cli::{Format, ListArgs};
 use crate::output;
 use anyhow::Context;
 use longboat::job::{AttemptRecord, JobId, Record, ResultDocument, Span, State};
-use longboat::queue::{Filter, Interest, Queue, Status};
-use std::collections::BTreeMap;
+use longboat::queue::{Filter, Interest, Queue};
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -115,37 +114,6 @@ fn row(attempt: &AttemptRecord) -> Vec<String> {
         ),
         attempt.verdict.as_ref().map_or_else(|| "running".to_owned(), |verdict| output::plain(&verdict.to_string())),
     ]
-}
-
-pub async fn status(node: &Node, format: Format) -> anyhow::Result<bool> {
-    output::print(format, &node.queue()?.status().await?, summary)?;
-    Ok(true)
-}
-
-fn summary(status: &Status) -> String {
-    let states = State::ALL.map(|state| (state.as_str(), status.states.get(&state).copied().unwrap_or(0).to_string()));
-    let mut parts = vec![output::pairs(&states)];
-    parts.extend(status.oldest.as_ref().map(|oldest| format!("oldest ready job submitted {}", oldest.submitted_at)));
-    if !status.tubes.is_empty() {
-        let count = |states: &BTreeMap<State, u64>, state| states.get(&state).copied().unwrap_or(0).to_string();
-        let waiting = [State::Held, State::Delayed, State::Ready, State::Running];
-        let rows = status.tubes.iter().map(|(tube, states)| {
-            let counts = waiting.iter().map(|state| count(states, *state));
-            std::iter::once(tube.to_string()).chain(counts).collect()
-        });
-        parts.push(output::table(&["tube", "held", "delayed", "ready", "running"], rows));
-    }
-    if !status.workers.is_empty() {
-        let rows = status.workers.iter().map(|worker| {
-            vec![
-                output::plain(&worker.name),
-                worker.started_at.strftime("%F %T").to_string(),
-                worker.running.to_string(),
-            ]
-        });
-        parts.push(output::table(&["worker", "started", "running"], rows));
-    }
-    parts.join("\n\n")
 }
 
 /// How jobs ended that were waited for.

@@ -3,8 +3,9 @@
 use super::Node;
 use crate::cli::WorkerArgs;
 use crate::output;
+use longboat::config::RetentionConfig;
 use longboat::job::{Decision, Span, Tube};
-use longboat::queue::Queue;
+use longboat::queue::{Queue, Retention};
 use longboat::worker::{Event, Shutdown, Worker, WorkerOptions};
 use std::io::Write;
 use std::sync::Arc;
@@ -33,11 +34,16 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
         lease: node.config.worker.lease.0,
         heartbeat: node.config.worker.heartbeat.0,
         public_url: node.config.http.public_url.clone(),
+        retention: retention(&node.config.retention),
     };
     let worker = Worker::new(options, queue, executor, results, Arc::new(tell));
     let made = worker.run(signals()?).await?;
     eprintln!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" });
     Ok(true)
+}
+
+fn retention(config: &RetentionConfig) -> Retention {
+    Retention { done: config.done.duration(), dead: config.dead.duration(), cancelled: config.cancelled.duration() }
 }
 
 /// The first signal drains, the second stops now.

@@ -1,7 +1,7 @@
 //! Durations, times and sizes as people write them.
 
 use super::excerpt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,8 @@ use std::time::Duration;
 /// The longest duration that is accepted anywhere: ten years.
 const MAX_SPAN: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// A duration: seconds as a number, or text such as `90s`, `1h 30m`, `250ms` or ISO 8601's `PT90S`.
+/// A duration: seconds as a number, or text such as `90s`, `1h 30m`, `250ms`, `30d` or ISO 8601's `PT90S`. A day has 24
+/// hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span(pub Duration);
 
@@ -35,7 +36,11 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, String> {
         let duration = match text.trim().parse::<f64>() {
             Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-            Err(_) => text.trim().parse::<SignedDuration>().ok().and_then(|signed| signed.try_into().ok()),
+            Err(_) => {
+                let span = text.trim().parse::<jiff::Span>().ok();
+                let signed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+                signed.and_then(|signed| signed.try_into().ok())
+            }
         };
         let duration = duration.ok_or_else(|| {
             format!("{} is not a duration: write seconds, or something like 90s, 1h30m or 250ms", excerpt(text))
@@ -169,10 +174,19 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, millis) in [("60", 60_000), ("1.5", 1_500), ("90s", 90_000), ("1h30m", 5_400_000), ("250ms", 250)] {
+        for (text, millis) in [
+            ("60", 60_000),
+            ("1.5", 1_500),
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("2d", 172_800_000),
+            ("1w 1d", 691_200_000),
+            ("P1DT1H", 90_000_000),
+        ] {
             assert_eq!(text.parse::<Span>().map(|span| span.millis()), Ok(millis), "{text}");
         }
-        for text in ["", "soon", "-1", "-5m", "NaN", "inf", "1e300", "900000h"] {
+        for text in ["", "soon", "-1", "-5m", "-1d", "NaN", "inf", "1e300", "900000h", "4000d", "1y", "1mo"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

@@ -23,6 +23,7 @@ mod settle;
 mod status;
 mod submit;
 mod subscription;
+mod timings;
 mod tubes;
 mod watch;
 mod workers;
@@ -31,6 +32,7 @@ mod writer;
 use self::fault::Fault;
 use self::reader::Reader;
 use self::subscription::Subscription;
+use self::timings::Tally;
 use self::watch::{Changes, Watcher};
 use self::workers::Silence;
 use self::writer::Writer;
@@ -61,7 +63,7 @@ struct Shared {
     writer: Writer,
     /// For what a worker needs to know; all of it is quick.
     reader: Reader,
-    /// For listings.
+    /// For listings and the status.
     lister: Reader,
     watcher: Watcher,
     changes: Arc<Changes>,
@@ -177,11 +179,11 @@ impl Queue for SqliteQueue {
     }
 
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError> {
-        let (worker, lease) = (worker.clone(), lease.clone());
-        self.write(move |connection, now| {
-            settle::settle(connection, &worker, &lease, &settlement, now.as_millisecond())
-        })
-        .await
+        let (worker, lease, clock) = (worker.clone(), lease.clone(), Arc::clone(&self.shared.clock));
+        let work = move |connection: &rusqlite::Connection, tally: &mut Tally| {
+            settle::settle(connection, tally, &worker, &lease, &settlement, clock().as_millisecond())
+        };
+        self.shared.writer.call_and_count(work).await
     }
 
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
@@ -206,7 +208,7 @@ impl Queue for SqliteQueue {
 
     async fn status(&self) -> Result<Status, QueueError> {
         let now = (self.shared.clock)().as_millisecond();
-        self.shared.reader.call(move |connection| status::status(connection, now)).await
+        self.shared.lister.call(move |connection| status::status(connection, now)).await
     }
 
     async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError> {

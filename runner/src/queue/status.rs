@@ -5,12 +5,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// As many tubes, or pairs of tube and algorithm, are told of one by one. Submitters choose their names.
+pub const LISTED: usize = 1_000;
+
+/// As many jobs of a state that ended lately are counted.
+pub const COUNTED: u64 = 1_000_000;
+
 /// How a queue stands.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Status {
+    /// Jobs that were ever submitted, deleted ones included.
+    pub submitted: u64,
     /// Jobs by state; every state is named.
     pub states: BTreeMap<State, u64>,
-    /// Waiting and running jobs by tube.
+    /// Waiting and running jobs by tube, for the first [`LISTED`] tubes that have any.
     pub tubes: BTreeMap<Tube, BTreeMap<State, u64>>,
     /// Tubes that are paused, and until when, if that is known.
     pub paused: BTreeMap<Tube, Option<Timestamp>>,
@@ -18,7 +26,11 @@ pub struct Status {
     pub ages: BTreeMap<State, (Timestamp, Timestamp)>,
     /// The job that is ready and was submitted first.
     pub oldest: Option<Oldest>,
-    /// How attempts have gone since the queue was made, by tube and algorithm.
+    /// How many jobs ended lately.
+    pub recent: Vec<Recent>,
+    /// How all attempts have gone since the queue was made.
+    pub attempts: Attempts,
+    /// The same by tube and algorithm, for the first [`LISTED`] pairs that were ever run.
     pub timings: Vec<Timing>,
     /// Workers that hold leases or have beaten lately, by name.
     pub workers: Vec<WorkerStatus>,
@@ -35,6 +47,26 @@ pub struct Oldest {
     pub submitted_at: Timestamp,
 }
 
+/// Jobs that ended in the hours before now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recent {
+    /// How many hours.
+    pub hours: u32,
+    /// How many jobs ended in each state, of which no more than [`COUNTED`] are counted.
+    pub jobs: BTreeMap<State, u64>,
+}
+
+/// How attempts have gone; those that have ended are counted, each of them once.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Attempts {
+    /// How many ended in each kind of verdict.
+    pub verdicts: BTreeMap<String, u64>,
+    /// From when the job was due, or submitted if that was later, to when the attempt started.
+    pub waited: Spread,
+    /// From when the attempt started to when it ended, or was found to be lost.
+    pub ran: Spread,
+}
+
 /// How the attempts at the jobs of one tube and algorithm have gone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Timing {
@@ -42,12 +74,9 @@ pub struct Timing {
     pub tube: Tube,
     /// What they ran.
     pub algorithm: AlgorithmName,
-    /// How many attempts ended in each kind of verdict.
-    pub verdicts: BTreeMap<String, u64>,
-    /// From when a job was due to when its attempt started.
-    pub waited: Spread,
-    /// From when an attempt started to when it ended.
-    pub ran: Spread,
+    /// How that went.
+    #[serde(flatten)]
+    pub attempts: Attempts,
 }
 
 /// How a duration is spread, in milliseconds. Quantiles are upper bounds, at most an eighth too large.

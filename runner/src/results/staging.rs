@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SCRATCH: &str = "scratch";
+/// How often an attempt is put in its place before what keeps removing that place is an error.
+const TRIES: u32 = 100;
 
 /// The result directory of an attempt that runs. Dropped, it is removed.
 #[derive(Debug)]
@@ -86,10 +88,22 @@ impl Staging {
             tree::remove(&self.files_path)?;
         }
         sealed.root.discard(&sealed.place, &sealed.name)?;
-        sealed.place.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(&self.path, &sealed.place)?;
+        // The directories above may be removed at any moment, with a job that was deleted or by whoever left them empty.
+        let mut put = self.put(&sealed.place);
+        for _ in 1..TRIES {
+            match put {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => put = self.put(&sealed.place),
+                _ => break,
+            }
+        }
+        put?;
         self.is_sealed = true;
         Ok(())
+    }
+
+    fn put(&self, place: &Path) -> io::Result<()> {
+        place.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(&self.path, place)
     }
 }
 
@@ -114,11 +128,15 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Removes it: the commit was refused because the lease was lost.
+    /// Removes it: the commit was refused because the lease was lost. If the job was deleted meanwhile, nothing of it is
+    /// left then.
     ///
     /// # Errors
     /// The disk's.
     pub fn discard(self) -> io::Result<()> {
-        self.root.discard(&self.place, &self.name)
+        self.root.discard(&self.place, &self.name)?;
+        // Only what is empty goes; whoever needs these directories makes them again.
+        let _ = self.place.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        Ok(())
     }
 }

@@ -124,6 +124,56 @@ fn the_links_of_a_job_follow_the_published_attempt() {
 }
 
 #[test]
+fn an_attempt_that_is_discarded_leaves_no_empty_directories_but_spares_its_neighbours() {
+    let (_directory, results) = tree();
+    let job = results.directory(id());
+    let first = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
+    results.stage(id(), 2).unwrap().seal(b"{}", b"", true).unwrap().discard().unwrap();
+    assert!(results.published(id(), 1).document().is_ok());
+    first.discard().unwrap();
+    assert!(!job.exists());
+}
+
+#[test]
+fn an_attempt_whose_job_is_gone_is_exposed_nowhere() {
+    let (_directory, results) = tree();
+    let _sealed = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
+    results.remove(id()).unwrap();
+    results.expose(id(), 1).unwrap();
+    assert!(!results.directory(id()).exists());
+}
+
+#[test]
+fn a_job_that_is_removed_while_stale_attempts_are_sealed_leaves_nothing_behind() {
+    let (directory, results) = tree();
+    // Removing happens in another process as well, whose staging names differ.
+    let other = Results::open(&directory.path().join("results")).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for attempt in 1..=2 {
+            let (results, is_over) = (&results, &is_over);
+            scope.spawn(move || {
+                for _ in 0..150 {
+                    let staging = results.stage(id(), attempt).unwrap();
+                    staging.files().write("a", "x").unwrap();
+                    let sealed = staging.seal(b"{}", b"", true).unwrap();
+                    results.expose(id(), attempt).unwrap();
+                    sealed.discard().unwrap();
+                }
+                is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+            results.remove(id()).unwrap();
+            other.remove(id()).unwrap();
+        }
+    });
+    results.remove(id()).unwrap();
+    assert!(!results.directory(id()).exists());
+    assert_eq!(staged(&results), 0);
+}
+
+#[test]
 fn no_name_leads_out_of_the_result_directory() {
     let (directory, results) = tree();
     let secret = directory.path().join("secret");

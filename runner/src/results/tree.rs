@@ -3,27 +3,46 @@
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// `Ok` also if there was nothing.
 pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         done => done,
     }
 }
 
+/// How often a directory is emptied in which others are still at work.
+const TRIES: u32 = 100;
+
 /// Removes a directory, or whatever is at `path`, with all that is in it.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            empty(&Dir::open_ambient_dir(path, ambient_authority())?)?;
-            ignore_missing(fs::remove_dir(path))
-        }
+        Ok(metadata) if metadata.is_dir() => remove_directory(path),
         Ok(_) => ignore_missing(fs::remove_file(path)),
         Err(error) => ignore_missing(Err(error)),
     }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    let attempt = || {
+        empty(&Dir::open_ambient_dir(path, ambient_authority())?)?;
+        fs::remove_dir(path)
+    };
+    for _ in 1..TRIES {
+        match attempt() {
+            // What was on its way into a job's directory, or out of it, arrives wherever that was moved to.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {
+                if !path.exists() {
+                    return Ok(());
+                }
+            }
+            removed => return removed,
+        }
+    }
+    attempt()
 }
 
 /// Removes all that is in a directory.
@@ -42,7 +61,7 @@ fn empty(top: &Dir) -> io::Result<()> {
                 flatten(&entry.open_dir()?, top, &mut count)?;
                 // What a file system did not list while it changed is found in the next round.
                 match entry.remove_dir() {
-                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                    Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
                     removed => removed?,
                 }
             } else {

@@ -147,6 +147,7 @@ impl Fixture {
             lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(5),
             public_url: None,
+            retention: Retention::default(),
         };
         let config = SandboxConfig {
             slots: 2,

@@ -88,9 +88,18 @@ impl Fixture {
         schema::open_writer(&self.directory.path().join("queue.db")).unwrap().execute_batch(sql).unwrap();
     }
 
+    /// The time by the queue's clock, in milliseconds.
+    pub(super) fn now(&self) -> i64 {
+        self.millis.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn reader(&self) -> rusqlite::Connection {
+        schema::open_reader(&self.directory.path().join("queue.db")).unwrap()
+    }
+
     /// How SQLite means to go about a statement.
     pub(super) fn plan(&self, sql: &str) -> String {
-        let connection = schema::open_reader(&self.directory.path().join("queue.db")).unwrap();
+        let connection = self.reader();
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3));
         steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")

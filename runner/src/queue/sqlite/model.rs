@@ -140,6 +140,14 @@ impl Model {
         Ok(())
     }
 
+    /// State and verdict as they are told: what has expired is cancelled.
+    fn told(&self, job: &ModelJob) -> (State, Option<&'static str>) {
+        match job.expires_at.is_some_and(|expires_at| expires_at <= self.now) {
+            true => (State::Cancelled, Some("cancelled")),
+            false => (job.state, job.verdict),
+        }
+    }
+
     fn claim(&mut self, worker: usize, tubes: &[Tube]) -> Option<(JobId, u32, u32)> {
         let now = self.now;
         for job in &mut self.jobs {
@@ -284,23 +292,21 @@ impl Run {
         let (records, more) = self.fixture.queue.list(&Filter::default(), None, 1000).await.unwrap();
         assert_eq!((records.len(), more), (self.model.jobs.len(), None));
         for (record, job) in records.iter().zip(&self.model.jobs) {
-            let (state, verdict) = match job.expires_at.is_some_and(|expires_at| expires_at <= self.model.now) {
-                true => (State::Cancelled, Some("cancelled")),
-                false => (job.state, job.verdict),
-            };
+            let (state, verdict) = self.model.told(job);
             assert_eq!((record.id, record.state, record.attempts), (job.id, state, job.attempts));
             assert_eq!(record.verdict.as_ref().map(Verdict::kind), verdict);
             assert_eq!(record.finished_at.is_some(), state.is_final());
             assert_eq!(record.document, job.document);
         }
         let status = self.fixture.queue.status().await.unwrap();
-        for state in State::ALL {
-            let expected = self.model.jobs.iter().filter(|job| job.state == state).count();
-            assert_eq!(status.states[&state], expected as u64, "{state}");
+        let state = |job: &ModelJob| self.model.told(job).0;
+        for wanted in State::ALL {
+            let expected = self.model.jobs.iter().filter(|job| state(job) == wanted).count();
+            assert_eq!(status.states[&wanted], expected as u64, "{wanted}");
         }
         for name in WORKERS {
             let takes = |job: &&ModelJob| {
-                matches!(job.state, State::Ready | State::Delayed | State::Running)
+                matches!(state(job), State::Ready | State::Delayed | State::Running)
                     && job.document.tube == Tube::default()
                     && job.document.host.as_deref().is_none_or(|host| host == name)
             };

@@ -1,19 +1,17 @@
-//! From rows to records: single jobs, and pages of them.
+//! From rows to records: single jobs here, pages of them in `listing`.
 //!
 //! A job that has expired before it was started is cancelled, also while no worker has come by to write that down.
 
+mod listing;
+
+pub(super) use listing::list;
+
 use super::fault::Fault;
 use super::tubes;
-use crate::job::{AlgorithmName, AttemptRecord, Document, JobId, Progress, Record, State, Tube, Verdict};
-use crate::queue::{Cursor, Filter};
+use crate::job::{AttemptRecord, Document, JobId, Progress, Record, State, Verdict};
 use jiff::Timestamp;
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
-
-/// A page ends early once its documents have this many bytes; the next one goes on from there.
-const PAGE_BYTES: usize = 64 << 20;
 
 const RECORD: &str = "
     SELECT jobs.seq, id, state, attempts, verdict, submitted_at, ready_at, started_at, finished_at, published,
@@ -125,114 +123,6 @@ fn history(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<AttemptRe
         });
     }
     Ok(history)
-}
-
-/// A page of jobs in order of submission, as they are at the time `now`, and the last one's place if there are more.
-pub(super) fn list(
-    connection: &Connection,
-    filter: &Filter,
-    after: Option<Cursor>,
-    limit: usize,
-    now: i64,
-) -> Result<(Vec<Record>, Option<Cursor>), Fault> {
-    let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
-    let states: BTreeSet<State> = filter.states.iter().copied().collect();
-    // One more than is wanted tells whether there are more.
-    let fetched = i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1);
-    let mut places = Vec::new();
-    if states.is_empty() {
-        places = page(connection, filter, Which::All, (after, fetched, now))?;
-    }
-    for state in states {
-        places.extend(page(connection, filter, Which::In(state), (after, fetched, now))?);
-        if state == State::Cancelled {
-            places.extend(page(connection, filter, Which::Expired, (after, fetched, now))?);
-        }
-    }
-    places.sort_unstable();
-    let more_than_limit = places.len() > limit;
-    places.truncate(limit);
-
-    let mut statement = connection.prepare_cached(&format!("{RECORD} WHERE jobs.seq = ?1"))?;
-    let (mut records, mut bytes) = (Vec::new(), 0);
-    for place in &places {
-        let mut rows = statement.query([place])?;
-        let Some(row) = rows.next()? else { return Err(Fault::Corrupt(format!("job number {place} has no document"))) };
-        bytes += row.get_ref(12)?.as_str().map_err(rusqlite::Error::from)?.len();
-        records.push(record(row, now)?);
-        if bytes > PAGE_BYTES {
-            break;
-        }
-    }
-    let more = more_than_limit || records.len() < places.len();
-    let last = records.len().checked_sub(1).and_then(|last| Cursor::try_from(places[last]).ok());
-    Ok((records, last.filter(|_| more)))
-}
-
-/// The jobs among which one step of a listing looks.
-#[derive(Debug, Clone, Copy)]
-enum Which {
-    All,
-    /// Those that are in this state, and not only until somebody sees that they have expired.
-    In(State),
-    /// Those that have expired and that no claim has cancelled so far.
-    Expired,
-}
-
-impl Which {
-    fn sql(self) -> &'static str {
-        match self {
-            Which::All => "",
-            Which::In(State::Held | State::Delayed | State::Ready) => {
-                " AND state = :state AND (expires_at IS NULL OR expires_at > :now)"
-            }
-            Which::In(_) => " AND state = :state",
-            Which::Expired => " AND expires_at <= :now",
-        }
-    }
-}
-
-/// The places of the first jobs after `after` that fit, `limit` at most, at the time `now`. The states are asked
-/// for one by one because each is then a walk along an index, however many jobs are in the others.
-fn page(
-    connection: &Connection,
-    filter: &Filter,
-    which: Which,
-    (after, limit, now): (i64, i64, i64),
-) -> Result<Vec<i64>, Fault> {
-    let sql = page_sql(filter, which);
-    let state = match which {
-        Which::In(state) => Some(state.as_str()),
-        Which::All | Which::Expired => None,
-    };
-    let now = sql.contains(":now").then_some(now);
-    let tube = filter.tubes.first().map(Tube::as_str);
-    let algorithm = filter.algorithm.as_ref().map(AlgorithmName::as_str);
-    let named: [(&str, Option<&dyn ToSql>); 7] = [
-        (":after", Some(&after)),
-        (":limit", Some(&limit)),
-        (":now", now.as_ref().map(|now| now as _)),
-        (":tag", filter.tags.first().map(|tag| tag as _)),
-        (":state", state.as_ref().map(|state| state as _)),
-        (":tube", tube.as_ref().map(|tube| tube as _)),
-        (":algorithm", algorithm.as_ref().map(|algorithm| algorithm as _)),
-    ];
-    let named: Vec<(&str, &dyn ToSql)> = named.iter().filter_map(|&(name, value)| Some((name, value?))).collect();
-    let mut statement = connection.prepare_cached(&sql)?;
-    let places = statement.query_map(named.as_slice(), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(places)
-}
-
-fn page_sql(filter: &Filter, which: Which) -> String {
-    let from = match filter.tags.first() {
-        // The cross join has SQLite start from the tag.
-        Some(_) => "tags CROSS JOIN jobs USING (seq) WHERE tag = :tag AND tags.seq > :after",
-        None => "jobs WHERE seq > :after",
-    };
-    let which = which.sql();
-    let tube = if !filter.tubes.is_empty() { " AND tube = :tube" } else { "" };
-    let algorithm = if filter.algorithm.is_some() { " AND algorithm = :algorithm" } else { "" };
-    format!("SELECT seq FROM {from}{which}{tube}{algorithm} ORDER BY seq LIMIT :limit")
 }
 
 /// When the next job becomes due that was not due at `after`, or the next pause ends that had not ended then.

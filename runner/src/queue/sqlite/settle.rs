@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::records::{self, json};
 use super::submit::UNTIL_ENDED;
+use super::timings::Tally;
 use crate::job::{Decision, Progress, State, Usage, Verdict};
 use crate::queue::{Lease, QueueError, Settlement, WorkerId};
 use rusqlite::{Connection, OptionalExtension, named_params};
@@ -56,6 +57,7 @@ pub(super) fn leased(connection: &Connection, worker: &WorkerId, lease: &Lease) 
 /// Settles an attempt if the lease is still the worker's.
 pub(super) fn settle(
     connection: &Connection,
+    tally: &mut Tally,
     worker: &WorkerId,
     lease: &Lease,
     settlement: &Settlement,
@@ -71,11 +73,25 @@ pub(super) fn settle(
         usage: Some(settlement.usage),
         published: settlement.published,
     };
-    end_attempt(connection, seq, &ending, now)
+    end_tallied(connection, tally, seq, &ending, now)
 }
 
-/// Ends the running attempt of a job, and does to the job what was decided.
+/// Ends the running attempt of a job, counts it, and does to the job what was decided.
 pub(super) fn end_attempt(connection: &Connection, seq: i64, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
+    let mut tally = Tally::default();
+    end_tallied(connection, &mut tally, seq, ending, now)?;
+    tally.write(connection)
+}
+
+/// [`end_attempt`] for one of many that are counted together.
+fn end_tallied(
+    connection: &Connection,
+    tally: &mut Tally,
+    seq: i64,
+    ending: &Ending<'_>,
+    now: i64,
+) -> Result<(), Fault> {
+    tally.add(connection, seq, ending.verdict, now)?;
     let verdict = json(ending.verdict)?;
     let usage = ending.usage.map(|usage| json(&finite(usage))).transpose()?;
     connection.prepare_cached(END_ATTEMPT)?.execute((seq, ending.attempt, now, &verdict, usage))?;

@@ -1,43 +1,55 @@
-//! How the queue stands: read off counters, not off the jobs.
+//! How the queue stands: read off counters and by seeks in indexes, not off all jobs.
+//!
+//! Jobs that have expired are cancelled, also where nobody has written that down yet; of these a bounded number is
+//! looked at.
+
+mod ages;
+mod lately;
 
 use super::fault::Fault;
 use super::records::time;
-use super::tubes;
-use crate::job::{JobId, State, Tube};
-use crate::queue::{Oldest, Status, WorkerId, WorkerStatus};
-use rusqlite::{Connection, named_params};
+use super::{timings, tubes};
+use crate::job::{State, Tube};
+use crate::queue::{LISTED, Status, WorkerId, WorkerStatus};
+use rusqlite::{Connection, OptionalExtension, named_params};
 
-const COUNTS: &str = "SELECT tube, state, SUM(jobs) FROM counts GROUP BY tube, state HAVING SUM(jobs) > 0";
+/// As many jobs that have expired are looked at before a worker is told that there may be work. Should they be more, it
+/// finds none, and its claim has cancelled some.
+const EXPIRED: i64 = 1_000;
 
-/// Jobs are numbered as they are submitted, so the first is the oldest.
-const OLDEST_READY: &str =
-    "SELECT id, tube, submitted_at FROM jobs INDEXED BY jobs_state WHERE state = 'ready' ORDER BY seq LIMIT 1";
+const COUNTS: &str = "SELECT tube, state, jobs FROM counts WHERE jobs > 0 ORDER BY tube";
+
+/// Jobs have been numbered without a gap since the queue was made.
+const SUBMITTED: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'jobs'";
 
 const WORKERS: &str = "
     SELECT name, started_at, (SELECT COUNT(*) FROM jobs WHERE worker = start) FROM workers
     ORDER BY name, started_at";
 
 const HAS_WORK: &str = "
-    SELECT EXISTS (SELECT 1 FROM counts
-        WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed', 'running') AND jobs > 0)";
+    SELECT (
+        SELECT COALESCE(SUM(jobs), 0) FROM counts
+        WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed', 'running')
+    ) > (
+        SELECT COUNT(*) FROM (
+            SELECT state, tube, host FROM jobs INDEXED BY jobs_expiring
+            WHERE expires_at IS NOT NULL AND expires_at <= :now LIMIT :expired)
+        WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed')
+    )";
 
-/// How the queue stands.
+/// How the queue stands at the time `now`.
 pub(super) fn status(connection: &Connection, now: i64) -> Result<Status, Fault> {
-    let mut status = Status { states: State::ALL.map(|state| (state, 0)).into(), ..Status::default() };
-    let mut statement = connection.prepare_cached(COUNTS)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let tube: Tube = row.get::<_, String>(0)?.parse().map_err(|error| Fault::corrupt("a tube's name", error))?;
-        let state: State =
-            row.get::<_, String>(1)?.parse().map_err(|error| Fault::corrupt("a counted state", error))?;
-        let jobs: u64 = row.get(2)?;
-        *status.states.entry(state).or_default() += jobs;
-        if !state.is_final() {
-            status.tubes.entry(tube).or_default().insert(state, jobs);
-        }
-    }
-    status.paused = tubes::paused(connection, now)?;
-    status.oldest = oldest(connection)?;
+    let mut status = Status {
+        submitted: connection.prepare_cached(SUBMITTED)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0),
+        ages: ages::ages(connection, now)?,
+        oldest: ages::oldest(connection, now)?,
+        recent: lately::recent(connection, now)?,
+        paused: tubes::paused(connection, now)?,
+        ..Status::default()
+    };
+    count(connection, &mut status)?;
+    lately::expire(connection, &mut status, now)?;
+    (status.timings, status.attempts) = timings::read(connection)?;
     let mut statement = connection.prepare_cached(WORKERS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -46,19 +58,35 @@ pub(super) fn status(connection: &Connection, now: i64) -> Result<Status, Fault>
     Ok(status)
 }
 
-fn oldest(connection: &Connection) -> Result<Option<Oldest>, Fault> {
-    let mut statement = connection.prepare_cached(OLDEST_READY)?;
+/// Counts jobs by state, and by tube those that have not ended.
+fn count(connection: &Connection, status: &mut Status) -> Result<(), Fault> {
+    status.states = State::ALL.map(|state| (state, 0)).into();
+    let mut statement = connection.prepare_cached(COUNTS)?;
     let mut rows = statement.query([])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let tube = row.get::<_, String>(1)?.parse().map_err(|error| Fault::corrupt("a tube's name", error))?;
-    Ok(Some(Oldest { id: JobId::from_bytes(row.get(0)?), tube, submitted_at: time(row.get(2)?)? }))
+    while let Some(row) = rows.next()? {
+        let state: State =
+            row.get::<_, String>(1)?.parse().map_err(|error| Fault::corrupt("a counted state", error))?;
+        let jobs: u64 = row.get(2)?;
+        *status.states.entry(state).or_default() += jobs;
+        if !state.is_final() {
+            let tube = tube(row.get(0)?)?;
+            if status.tubes.len() < LISTED || status.tubes.contains_key(&tube) {
+                *status.tubes.entry(tube).or_default().entry(state).or_default() += jobs;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tube(name: String) -> Result<Tube, Fault> {
+    name.try_into().map_err(|error| Fault::corrupt("a tube's name", error))
 }
 
 /// Whether anything is ready, delayed or running that the worker could ever take. What is paused is not.
 pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube], now: i64) -> Result<bool, Fault> {
     let mut statement = connection.prepare_cached(HAS_WORK)?;
     for tube in tubes::open(connection, tubes, now)? {
-        let named = named_params! {":tube": tube.as_str(), ":host": worker.name};
+        let named = named_params! {":tube": tube.as_str(), ":host": worker.name, ":now": now, ":expired": EXPIRED};
         if statement.query_row(named, |row| row.get(0))? {
             return Ok(true);
         }
@@ -69,7 +97,7 @@ pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Decision, Document, Span};
+    use crate::job::{Decision, Document, Span, Verdict};
     use crate::queue::Queue;
     use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
     use std::time::Duration;
@@ -93,6 +121,7 @@ mod tests {
         assert_eq!(status.tubes[&night], [(State::Ready, 2)].into());
         assert_eq!(status.tubes[&Tube::default()], [(State::Held, 1), (State::Running, 1)].into());
         assert_eq!(status.oldest.map(|oldest| oldest.id), Some(oldest));
+        assert_eq!(status.submitted, 4);
         let workers: Vec<_> = status.workers.iter().map(|worker| (worker.name.as_str(), worker.running)).collect();
         assert_eq!(workers, [("busy", 1), ("idle", 0)]);
     }
@@ -114,5 +143,90 @@ mod tests {
         assert!(has_work("a").await, "one runs elsewhere, and may come back");
         fixture.settle("c", &lease, failed(), Decision::Bury).await.unwrap();
         assert!(!has_work("a").await);
+    }
+
+    fn seconds(span: (jiff::Timestamp, jiff::Timestamp), start: jiff::Timestamp) -> (i64, i64) {
+        (span.0.duration_since(start).as_secs(), span.1.duration_since(start).as_secs())
+    }
+
+    #[tokio::test]
+    async fn ages_are_of_the_first_and_last_jobs_of_a_state_that_have_not_expired() {
+        let fixture = Fixture::new();
+        let start = jiff::Timestamp::from_millisecond(fixture.now()).unwrap();
+        let expires = Some("10s".parse().unwrap());
+        for expires in [expires, None, None, expires] {
+            fixture.submit(Document { expires, ..document() }).await;
+            fixture.advance(Duration::from_secs(1));
+        }
+        let ages = fixture.queue.status().await.unwrap().ages;
+        assert_eq!(
+            ages.into_iter().map(|(state, span)| (state, seconds(span, start))).collect::<Vec<_>>(),
+            [(State::Ready, (0, 3))]
+        );
+        fixture.advance(Duration::from_secs(10));
+        let status = fixture.queue.status().await.unwrap();
+        assert_eq!(seconds(status.ages[&State::Ready], start), (1, 2));
+        assert_eq!(seconds(status.ages[&State::Cancelled], start), (0, 3));
+        assert_eq!(status.oldest.map(|oldest| oldest.submitted_at), Some(status.ages[&State::Ready].0));
+    }
+
+    #[tokio::test]
+    async fn jobs_that_have_expired_are_counted_alike_before_and_after_somebody_has_written_that_down() {
+        let fixture = Fixture::new();
+        let expires = Some("10s".parse().unwrap());
+        let night: Tube = "night".parse().unwrap();
+        for (tube, hold) in [(Tube::default(), false), (Tube::default(), true), (night.clone(), false)] {
+            fixture.submit(Document { tube, hold, expires, ..document() }).await;
+        }
+        fixture.submit(document()).await;
+        fixture.advance(Duration::from_secs(10));
+        assert!(!fixture.queue.has_work(&worker("a"), std::slice::from_ref(&night)).await.unwrap());
+        let before = fixture.queue.status().await.unwrap();
+        assert_eq!((before.states[&State::Ready], before.states[&State::Held]), (1, 0));
+        assert_eq!((before.states[&State::Cancelled], before.recent[0].jobs[&State::Cancelled]), (3, 3));
+        assert_eq!(before.tubes, [(Tube::default(), [(State::Ready, 1)].into())].into());
+        assert!(fixture.queue.claim(&worker("a"), &[night], 1).await.unwrap().is_empty());
+        let after = fixture.queue.status().await.unwrap();
+        assert_eq!(crate::queue::Status { workers: Vec::new(), ..after }, before);
+    }
+
+    #[tokio::test]
+    async fn jobs_that_ended_lately_are_counted_by_the_hour_and_the_day() {
+        let fixture = Fixture::new();
+        for wait in [7_200, 3_600, 3_599] {
+            fixture.submit(document()).await;
+            let lease = fixture.claim("a").await.unwrap().lease;
+            fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
+            fixture.advance(Duration::from_secs(wait));
+        }
+        let recent = fixture.queue.status().await.unwrap().recent;
+        let done: Vec<_> = recent.iter().map(|recent| (recent.hours, recent.jobs[&State::Done])).collect();
+        assert_eq!(done, [(1, 1), (24, 3)]);
+        fixture.advance(Duration::from_secs(86_400));
+        assert!(fixture.queue.status().await.unwrap().recent.iter().all(|recent| recent.jobs[&State::Done] == 0));
+    }
+
+    #[tokio::test]
+    async fn only_so_many_tubes_are_told_of_whatever_submitters_call_theirs() {
+        let fixture = Fixture::new();
+        let tubes = (0..LISTED + 5).map(|number| format!("t{number}").parse().unwrap());
+        fixture.submit_all(tubes.map(|tube| Document { tube, ..document() }).collect()).await;
+        let status = fixture.queue.status().await.unwrap();
+        assert_eq!((status.tubes.len(), status.states[&State::Ready]), (LISTED, LISTED as u64 + 5));
+    }
+
+    #[test]
+    fn no_step_looks_at_all_jobs() {
+        let fixture = Fixture::new();
+        for (sql, step) in [
+            (ages::FIRST, "jobs USING INDEX jobs_state (state=?)"),
+            (ages::LAST, "jobs USING INDEX jobs_state (state=?)"),
+            (lately::ENDED, "jobs USING COVERING INDEX jobs_ended (state=? AND finished_at>?)"),
+            (lately::HAVE_EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
+            (HAS_WORK, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
+        ] {
+            let plan = fixture.plan(sql);
+            assert!(plan.contains(step) && !plan.contains("SCAN jobs") && !plan.contains("TEMP"), "{sql}: {plan}");
+        }
     }
 }

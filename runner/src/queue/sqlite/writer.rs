@@ -6,6 +6,7 @@
 
 use super::fault::Fault;
 use super::lane::Lane;
+use super::timings::Tally;
 use super::watch::Changes;
 use crate::queue::QueueError;
 use rusqlite::Connection;
@@ -24,8 +25,8 @@ pub(super) struct Writer {
 
 /// What the thread is asked to do.
 trait Command: Send {
-    /// Does the work; whether it is to be kept.
-    fn run(&mut self, connection: &Connection) -> bool;
+    /// Does the work; whether it is to be kept, with what it has added to the tally.
+    fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool;
 
     /// Tells what came of it, or why nothing did.
     fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path);
@@ -40,12 +41,12 @@ struct Call<T, F> {
 impl<T, F> Command for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, Fault> + Send,
+    F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> bool {
+    fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool {
         // Work that nobody waits for any more is not begun: a job must not be leased to a caller who has gone.
         if let Some(work) = self.work.take().filter(|_| !self.reply.is_closed()) {
-            self.result = Some(work(connection));
+            self.result = Some(work(connection, tally));
         }
         matches!(self.result, Some(Ok(_)))
     }
@@ -75,6 +76,16 @@ impl Writer {
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.call_and_count(move |connection, _| work(connection)).await
+    }
+
+    /// The same for work that ends attempts: what it adds to the tally is counted at the end of the transaction,
+    /// together with what the rest of the group has added.
+    pub(super) async fn call_and_count<T, F>(&self, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.lane.send(Box::new(Call { work: Some(work), result: None, reply })).await;
@@ -109,18 +120,22 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>
 fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
     let execute = |sql| connection.prepare_cached(sql)?.execute([]);
     execute("BEGIN IMMEDIATE")?;
+    let mut tally = Tally::default();
     for command in group {
         execute("SAVEPOINT command")?;
-        let keep = command.run(connection);
+        let before = tally.len();
+        let keep = command.run(connection, &mut tally);
         if connection.is_autocommit() {
             // After some failures, a full disk among them, SQLite itself has rolled everything back.
             return Err(Fault::Unusable("SQLite rolled a transaction back; nothing was changed: try again".to_owned()));
         }
         if !keep {
             execute("ROLLBACK TO command")?;
+            tally.truncate(before);
         }
         execute("RELEASE command")?;
     }
+    tally.write(connection)?;
     execute("COMMIT")?;
     Ok(())
 }

@@ -1,0 +1,86 @@
+//! What a worker does beside its jobs: it deletes those that were kept for long enough, and then their results.
+//!
+//! The record goes first, and the queue's list of deleted jobs is the lasting sign that their results may go. So a crash
+//! in between leaves nothing behind for good: each worker goes through the whole list when it starts, and removes what
+//! its own results tree still has. That also finds what an attempt has put in place after its job was deleted, which
+//! only a worker that was stopped for long can do.
+
+use super::Shared;
+use crate::queue::{Cursor, QueueError, Retention};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often jobs that were kept for long enough are looked for; sooner if some are kept for less than that.
+const PERIOD: Duration = Duration::from_secs(60);
+/// As many jobs are deleted in one transaction: a few milliseconds, which is what a claim may have to wait.
+const JOBS: usize = 100;
+/// As many results are removed, or found to be gone, before the next pause.
+const RESULTS: usize = 100;
+/// How long a pause is at least.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Goes on until it is dropped.
+pub(super) async fn keep_house(shared: Arc<Shared>, retention: Retention) {
+    let shortest = [retention.done, retention.dead, retention.cancelled].into_iter().flatten().min();
+    let mut place = None;
+    loop {
+        delete_jobs(&shared, &retention).await;
+        remove_results(&shared, &mut place).await;
+        tokio::time::sleep(shortest.map_or(PERIOD, |shortest| shortest.min(PERIOD))).await;
+    }
+}
+
+/// Deletes jobs that were kept for long enough, a few at a time.
+async fn delete_jobs(shared: &Shared, retention: &Retention) {
+    if *retention == Retention::default() {
+        return;
+    }
+    loop {
+        let started = Instant::now();
+        match shared.queue.forget(retention, JOBS).await {
+            Ok(deleted) if deleted < JOBS => return,
+            Ok(_) => breathe(started).await,
+            // Such a queue keeps no jobs that have ended.
+            Err(QueueError::Unsupported { .. }) => return,
+            Err(error) => return shared.trouble("deleting jobs that were kept for long enough", &error),
+        }
+    }
+}
+
+/// Removes the results of jobs that were deleted after `place`, which becomes the place to go on from.
+async fn remove_results(shared: &Shared, place: &mut Option<Cursor>) {
+    loop {
+        let started = Instant::now();
+        let (ids, next) = match shared.queue.forgotten(*place, RESULTS).await {
+            Ok((ids, next)) => (ids, next),
+            Err(QueueError::Unsupported { .. }) => return,
+            Err(error) => return shared.trouble("asking for deleted jobs", &error),
+        };
+        if ids.is_empty() {
+            return;
+        }
+        let results = Arc::clone(&shared.results);
+        let removed = tokio::task::spawn_blocking(move || {
+            // What cannot be removed holds up nothing else; the next start of a worker tries again.
+            let removed: Vec<io::Result<()>> = ids.into_iter().map(|id| results.remove(id)).collect();
+            removed.into_iter().collect::<io::Result<()>>()
+        });
+        match removed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.trouble("removing the results of deleted jobs", &error),
+            Err(panic) => shared.trouble("removing the results of deleted jobs", &panic),
+        }
+        match next {
+            Some(_) => *place = next,
+            // The last of them are met again next time, and found to be gone.
+            None => return,
+        }
+        breathe(started).await;
+    }
+}
+
+/// Leaves disk and queue to others for as long as a step has taken since `started`.
+async fn breathe(started: Instant) {
+    tokio::time::sleep(started.elapsed().max(SHORTEST_PAUSE)).await;
+}
