@@ -73,6 +73,7 @@ pub fn run(params: &str, input: Option<&Body>, scratch: &Arc<Dir>) -> Run {
         seed: 7,
         clock: jiff::Timestamp::UNIX_EPOCH,
         progress: None,
+        live_log: None,
         stop: Arc::new(Stop::at(Instant::now() + limits.ttr.0)),
     }
 }

@@ -1,13 +1,19 @@
 //! The command line: arguments only.
 
+mod act;
+mod filter;
 mod job;
+mod look;
 mod run;
 
+pub use act::{ActArgs, CancelArgs, ChangeArgs, PauseArgs, Unset, UpdateArgs};
+pub use filter::{ChosenArgs, FilterArgs};
 pub use job::{JobArgs, SubmitArgs};
+pub use look::{Column, ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use run::RunArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use longboat::job::{AlgorithmName, JobId, Span, State, Tube};
+use longboat::job::{AlgorithmName, JobId, Tube};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -96,7 +102,7 @@ pub enum Command {
         walls: WallArgs,
     },
     /// List jobs, oldest first
-    List(ListArgs),
+    List(Box<ListArgs>),
     /// Show all that is known of a job
     Show {
         /// The job's id
@@ -105,21 +111,43 @@ pub enum Command {
     /// Show how the queue stands
     Status,
     /// Wait until jobs have ended; exit with 1 if any is not done
-    Wait {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<JobId>,
-        /// Give up after this long
-        #[arg(long, value_name = "DURATION")]
-        timeout: Option<Span>,
-    },
+    Wait(Box<WaitArgs>),
+    /// Print the log of a job's last attempt
+    Logs(LogsArgs),
     /// Print a job's result
-    Result {
-        /// The job's id
-        id: JobId,
-        /// Copy the files of the result into this directory, which is created
-        #[arg(long, value_name = "DIR")]
-        files: Option<PathBuf>,
+    Result(ResultArgs),
+    /// End jobs that have not ended; a running one is stopped at once
+    ///
+    /// By a filter without --state: those that are held, delayed, ready or running.
+    Cancel(Box<CancelArgs>),
+    /// Keep waiting jobs from being started
+    ///
+    /// By a filter without --state: those that are delayed or ready.
+    Hold(Box<ActArgs>),
+    /// End the hold on jobs
+    ///
+    /// By a filter without --state: those that are held.
+    Release(Box<ActArgs>),
+    /// Have dead jobs tried again, as often as they were at first, and delayed ones at once
+    ///
+    /// By a filter without --state: those that are dead.
+    Kick(Box<ActArgs>),
+    /// Change jobs that wait or are dead
+    ///
+    /// By a filter without --state: those that are held, delayed, ready or dead. The options that choose jobs have the
+    /// names that they have with the other commands, so --set-tube, --set-tag, --set-host and --set-algorithm change
+    /// what --tube, --tag, --host and --algorithm look for.
+    Update(Box<UpdateArgs>),
+    /// Remove jobs that do not run, with their results; their ids stay known
+    ///
+    /// By a filter without --state: all but those that are running.
+    Delete(Box<ActArgs>),
+    /// Have no job of a tube started; those that run go on
+    Pause(PauseArgs),
+    /// End the pause of a tube
+    Resume {
+        /// The tube
+        tube: Tube,
     },
 }
 
@@ -181,24 +209,4 @@ pub struct WallArgs {
     /// Do not start unless the kernel can confine this process in every way that it knows how to use
     #[arg(long)]
     pub require_confinement: bool,
-}
-
-/// Which jobs to list.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Only jobs in this state; may be given many times
-    #[arg(long = "state", value_name = "STATE")]
-    pub states: Vec<State>,
-    /// Only jobs of this tube
-    #[arg(long, value_name = "TUBE")]
-    pub tube: Option<Tube>,
-    /// Only jobs that run this algorithm
-    #[arg(long, value_name = "NAME")]
-    pub algorithm: Option<AlgorithmName>,
-    /// Only jobs with this tag
-    #[arg(long, value_name = "TAG")]
-    pub tag: Option<String>,
-    /// At most this many
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
 }

@@ -1,13 +1,22 @@
 //! What each command does.
 
+mod act;
 mod algorithm;
+mod chosen;
+mod columns;
 mod confine;
-mod look;
+mod list;
+mod logs;
 mod node;
+mod pages;
+mod pause;
+mod result;
 mod run;
+mod show;
 mod source;
 mod status;
 mod submit;
+mod wait;
 mod worker;
 
 use crate::cli::{Cli, Command, Global};
@@ -15,6 +24,7 @@ use anyhow::Context;
 use longboat::config::{Config, DataDir};
 use longboat::execute::Executor;
 use longboat::fetch::Fetcher;
+use longboat::job::{JobId, Record};
 use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Queue;
 use longboat::queue::sqlite::SqliteQueue;
@@ -43,12 +53,26 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Worker { worker, walls } => node::work(&node, worker, &walls),
         Command::Serve { serve, walls } => node::serve(&node, &serve, &walls),
         Command::Up { worker, serve, walls } => node::up(&node, worker, &serve, &walls),
-        Command::List(args) => block_on(look::list(&node, args, format)),
-        Command::Show { id } => block_on(look::show(&node, id, format)),
+        Command::List(args) => block_on(list::list(&node, *args, format)),
+        Command::Show { id } => block_on(show::show(&node, id, format)),
         Command::Status => block_on(status::status(&node, format)),
-        Command::Wait { ids, timeout } => block_on(look::wait(&node, &ids, timeout, format)),
-        Command::Result { id, files } => block_on(look::result(&node, id, files.as_deref(), format)),
+        Command::Wait(args) => block_on(wait::wait(&node, *args, format)),
+        Command::Logs(args) => block_on(logs::logs(&node, args, format)),
+        Command::Result(args) => block_on(result::result(&node, args, format)),
+        Command::Cancel(args) => block_on(act::act(&node, args.act, act::cancel(args.reason), format)),
+        Command::Hold(args) => block_on(act::act(&node, *args, act::HOLD, format)),
+        Command::Release(args) => block_on(act::act(&node, *args, act::RELEASE, format)),
+        Command::Kick(args) => block_on(act::act(&node, *args, act::KICK, format)),
+        Command::Update(args) => block_on(act::update(&node, *args, format)),
+        Command::Delete(args) => block_on(act::delete(&node, *args, format)),
+        Command::Pause(args) => block_on(pause::pause(&node, args, format)),
+        Command::Resume { tube } => block_on(pause::resume(&node, tube, format)),
     }
+}
+
+/// One job with its history.
+async fn find(queue: &dyn Queue, id: JobId) -> anyhow::Result<Record> {
+    queue.find(id).await?.with_context(|| format!("no job has the id {id}; `longboat list` shows those that are known"))
 }
 
 /// Runs a command on a runtime, and so on threads, that did not exist before.

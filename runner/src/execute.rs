@@ -10,7 +10,7 @@ use crate::fetch::{Allowance, Fetcher};
 use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
-use crate::sandbox::{Outcome, Program, Run, Sandbox, Stop, Tree};
+use crate::sandbox::{LiveLog, Outcome, Program, Run, Sandbox, Stop, Tree};
 use cap_std::fs::Dir;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -42,13 +42,15 @@ pub struct Attempt {
     pub stop: Arc<Stop>,
     /// Where the guest's words about its progress go.
     pub progress: Option<watch::Sender<Option<Progress>>>,
+    /// Where the guest's log goes as it is written.
+    pub live_log: Option<Arc<LiveLog>>,
 }
 
 impl Attempt {
     /// An attempt whose time began at `started`.
     pub fn start(job: Job, number: u32, limits: Limits, started: Instant) -> Self {
         let stop = Arc::new(Stop::at(started + limits.ttr.0));
-        Self { job, number, limits, started, stop, progress: None }
+        Self { job, number, limits, started, stop, progress: None, live_log: None }
     }
 }
 
@@ -202,6 +204,7 @@ impl Executor {
             seed: executed.provenance.seed,
             clock: executed.provenance.clock,
             progress: attempt.progress,
+            live_log: attempt.live_log,
             stop: attempt.stop,
         };
         let outcome = self.sandbox.run(program, run).await;

@@ -1,10 +1,14 @@
 //! Printing what was asked for: to standard output, in one of three formats.
 
+mod array;
+mod table;
+
+pub use array::Array;
+pub use table::{Field, Heading, Kind, Pages, Room, pairs, table};
+
 use crate::cli::Format;
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
-use longboat::job::is_unshowable;
+use longboat::job::{Progress, Span, is_unshowable};
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
@@ -37,9 +41,18 @@ fn yaml(json: &str) -> anyhow::Result<String> {
 /// # Errors
 /// The terminal's; a reader that has gone away is none.
 pub fn line(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+    write(format!("{text}\n").as_bytes()).map(drop)
+}
+
+/// Prints these bytes as they are; whether anybody still reads.
+///
+/// # Errors
+/// The terminal's; a reader that has gone away is none.
+pub fn write(bytes: &[u8]) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
     }
 }
 
@@ -58,36 +71,16 @@ pub fn fraction(bar: &ProgressBar, fraction: f64, message: String) {
     bar.set_position((fraction * 1000.0) as u64);
 }
 
-/// A bar that counts jobs.
-pub fn counting(jobs: usize) -> ProgressBar {
+/// A bar that counts jobs; `done` says what of them, such as "ended".
+pub fn counting(jobs: usize, done: &str) -> ProgressBar {
     let bar = ProgressBar::new(jobs as u64);
-    bar.set_style(style("{spinner} {bar:30} {pos} of {len} ended  {msg}"));
+    bar.set_style(style(&format!("{{spinner}} {{bar:30}} {{human_pos}} of {{human_len}} {done}  {{wide_msg}}")));
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// A table without lines, whose columns are found by looking.
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|title| title.to_uppercase()));
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// Pairs of a name and a value, one a line, aligned.
-pub fn pairs(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    pairs.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
 
 /// A number of bytes for people.
@@ -108,6 +101,34 @@ pub fn number(value: u64) -> String {
     grouped
 }
 
+/// So many jobs.
+pub fn jobs(count: u64) -> String {
+    format!("{} job{}", number(count), if count == 1 { "" } else { "s" })
+}
+
+/// "a, b or c".
+pub fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+/// A duration, as exact as people want it.
+pub fn duration(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds if seconds < 100.0 => format!("{seconds:.1} s"),
+        _ => Span(Duration::from_secs(duration.as_secs())).to_string(),
+    }
+}
+
+/// What an attempt says of its progress.
+pub fn progress(progress: &Progress) -> String {
+    format!("{:.0} % {}", progress.fraction * 100.0, plain(&progress.message))
+}
+
 /// A guest's text without the characters by which it could draw on the terminal, or turn what others wrote.
 pub fn plain(text: &str) -> String {
     text.chars().filter(|c| !is_unshowable(*c) || matches!(c, '\n' | '\t')).collect()
@@ -120,6 +141,7 @@ mod tests {
     #[test]
     fn numbers_are_grouped_and_control_characters_dropped() {
         assert_eq!([number(7), number(1234), number(1_234_567)], ["7", "1,234", "1,234,567"]);
+        assert_eq!([one_of(&["a"]), one_of(&["a", "b", "c"])], ["a", "a, b or c"]);
         assert_eq!(plain("a\x1b[31mb\nc\r"), "a[31mb\nc");
     }
 }

@@ -32,6 +32,8 @@ const STORE: &str = ".store";
 const DOCUMENT: &str = "result.json";
 const LOG: &str = "log.txt";
 const FILES: &str = "files";
+/// In a staging directory: the log of an attempt that runs, as far as it has come.
+const LIVE_LOG: &str = "live.txt";
 
 /// Finds what attempts have left, whoever runs them: it takes no lock, and creates and removes nothing.
 #[derive(Debug, Clone)]
@@ -62,6 +64,21 @@ impl Reader {
     /// What an attempt has left; to be asked only for the attempt that the queue's record names.
     pub fn published(&self, id: JobId, attempt: u32) -> Published {
         Published::new(self.attempt(id, attempt))
+    }
+
+    /// The log so far of an attempt that a worker of this tree runs.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if none does, or if its guest has written nothing; else the disk's.
+    pub fn live_log(&self, id: JobId, attempt: u32) -> io::Result<fs::File> {
+        let prefix = format!("{}.{attempt}.", id.hex());
+        for entry in fs::read_dir(self.path.join(STAGING))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                return fs::File::open(entry.path().join(LIVE_LOG));
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 
     /// The first two hex digits, then all 32, as msg-qworker had it.

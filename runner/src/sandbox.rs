@@ -18,6 +18,7 @@ mod ticker;
 mod tree;
 
 pub use host::Capabilities;
+pub use log::LiveLog;
 pub use modules::{MAX_MODULE, componentize};
 pub use program::Program;
 pub use stop::{Stop, StopReason};
@@ -122,6 +123,8 @@ pub struct Run {
     pub clock: jiff::Timestamp,
     /// Where the guest's words about its progress go.
     pub progress: Option<tokio::sync::watch::Sender<Option<crate::job::Progress>>>,
+    /// Where its log goes as it is written, beside the one that is kept.
+    pub live_log: Option<Arc<LiveLog>>,
     /// The deadline, and orders to stop.
     pub stop: Arc<Stop>,
 }
@@ -313,6 +316,7 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
         seed: run.seed,
         clock: run.clock,
         progress: run.progress,
+        live_log: run.live_log,
     };
     let mut store = Store::new(engine, Host::new(capabilities, &run.limits, metering, run.stop));
     store.limiter(|host| host.memory());

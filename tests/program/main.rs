@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for a fixed time: what is waited for is a line, an exit or a record.
 
+mod acts;
 mod algorithms;
 mod commands;
 mod confinement;
@@ -11,6 +12,8 @@ mod hostile;
 mod http;
 mod inputs;
 mod limits;
+mod logs;
+mod looking;
 mod misbehaviour;
 mod queue;
 mod retention;
@@ -20,4 +23,5 @@ mod submission;
 mod support;
 mod takeover;
 mod tidy;
+mod updates;
 mod worker;

@@ -32,6 +32,38 @@ pub fn submit_text(node: &Longboat, jobs: &str) -> anyhow::Result<Output> {
     with_input(node.command(["submit", "--file", "-"]), jobs.as_bytes())
 }
 
+/// Runs a command on a terminal of 110 columns, where somebody types this, and returns its exit code and all that
+/// the terminal shows. Without a program that makes terminals there is none.
+pub fn on_terminal(
+    node: &Longboat,
+    arguments: &[&str],
+    typed: &str,
+    variables: &[(&str, &str)],
+) -> anyhow::Result<Option<(Option<i32>, String)>> {
+    let made = Command::new("script").arg("--version").output();
+    if !made.is_ok_and(|made| text(&made.stdout).contains("util-linux")) {
+        let reason = "no `script` of util-linux here, which makes terminals";
+        ensure!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
+        eprintln!("skipped: {reason}");
+        return Ok(None);
+    }
+    let program = node.command(arguments);
+    let words = std::iter::once(program.get_program()).chain(program.get_args());
+    let words: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let mut command = Command::new("script");
+    let line = format!("stty cols 110 -echo; {}", words.join(" "));
+    command.args(["-qefc", &line, "/dev/null"]).env_remove("NO_COLOR").env("TERM", "xterm");
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.envs(variables.iter().copied());
+    let output = with_input(command, typed.as_bytes())?;
+    Ok(Some((output.status.code(), text(&output.stdout).replace('\r', ""))))
+}
+
 /// Runs a command that reads these bytes.
 pub fn with_input(mut command: Command, input: &[u8]) -> anyhow::Result<Output> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

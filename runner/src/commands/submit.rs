@@ -73,7 +73,8 @@ fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     Ok(document.checked().map_err(|error| Usage(error.to_string()))?)
 }
 
-fn input(arguments: &[String]) -> anyhow::Result<Option<Input>> {
+/// What `--input` options ask for together.
+pub fn input(arguments: &[String]) -> anyhow::Result<Option<Input>> {
     let mut urls = BTreeMap::new();
     for (name, source) in source::inputs(arguments)? {
         let url = match source {

@@ -9,7 +9,6 @@ use longboat::queue::{Queue, Retention};
 use longboat::worker::{Event, Shutdown, Worker, WorkerOptions};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// How much of a log is shown with a run.
@@ -95,7 +94,8 @@ fn describe(event: &Event<'_>) -> String {
             lines.join("\n")
         }
         Event::Ended { job, attempt, verdict, decision, took, log } => {
-            let mut lines = vec![format!("### Ended job {}, attempt {attempt}, after {}", job.id, duration(*took))];
+            let mut lines =
+                vec![format!("### Ended job {}, attempt {attempt}, after {}", job.id, output::duration(*took))];
             let log = output::plain(&String::from_utf8_lossy(&log[..log.len().min(SHOWN_LOG)]));
             lines.extend(log.lines().map(|line| format!(" | {line}")));
             lines.push(format!(" + verdict: {}", output::plain(&verdict.to_string())));
@@ -123,17 +123,9 @@ fn what_becomes(decision: Decision) -> String {
         Decision::Finish => "job completed, removing it from the queue".to_owned(),
         Decision::Retry(wait) if wait.is_zero() => "job not done, leaving it in the queue".to_owned(),
         Decision::Retry(wait) => {
-            format!("job not done, leaving it in the queue for another attempt in {}", duration(wait))
+            format!("job not done, leaving it in the queue for another attempt in {}", output::duration(wait))
         }
         Decision::Bury => "job is dead: it is kept, and not tried again until it is kicked".to_owned(),
         Decision::Cancel => "job is cancelled".to_owned(),
-    }
-}
-
-fn duration(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        seconds if seconds < 100.0 => format!("{seconds:.1} s"),
-        _ => Span(duration).to_string(),
     }
 }

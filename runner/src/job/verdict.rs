@@ -123,6 +123,24 @@ pub enum Class {
 }
 
 impl Verdict {
+    /// The kinds that there are, as JSON spells them.
+    pub const KINDS: [&str; 14] = [
+        "done",
+        "failed",
+        "trapped",
+        "out-of-fuel",
+        "out-of-memory",
+        "deadline",
+        "result-quota",
+        "bad-result",
+        "input-unavailable",
+        "bad-module",
+        "cancelled",
+        "interrupted",
+        "lost",
+        "host-error",
+    ];
+
     /// What the verdict means for further attempts.
     pub fn class(&self) -> Class {
         match self {
@@ -243,6 +261,21 @@ mod tests {
         assert_eq!(forged.message(), Some("a [2J b worker: all is well"));
         let short = Verdict::Trapped { message: "x".to_owned() };
         assert_eq!(short.clone().clipped(), short);
+    }
+
+    #[test]
+    fn every_kind_is_read_by_its_name_and_there_are_no_others() {
+        for kind in Verdict::KINDS {
+            let fields = r#""message":"","limit":"fuel","allowed":0,"observed":0"#;
+            let verdict: Verdict = serde_json::from_str(&format!(r#"{{"kind":"{kind}",{fields}}}"#)).unwrap();
+            assert_eq!(verdict.kind(), kind);
+        }
+        let refusal = serde_json::from_str::<Verdict>(r#"{"kind":"x"}"#).unwrap_err().to_string();
+        assert_eq!(
+            refusal.matches('`').count() / 2,
+            1 + Verdict::KINDS.len(),
+            "the unknown one and all others: {refusal}"
+        );
     }
 
     #[test]

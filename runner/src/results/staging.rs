@@ -1,6 +1,6 @@
 //! An attempt's results while nobody sees them, and the step that puts them in place.
 
-use super::{DOCUMENT, FILES, LOG, Root, at, tree};
+use super::{DOCUMENT, FILES, LIVE_LOG, LOG, Root, at, tree};
 use crate::job::JobId;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -45,6 +45,11 @@ impl Staging {
         &self.files
     }
 
+    /// Where the log can be read while the attempt runs; it is no part of what is sealed.
+    pub fn live_log(&self) -> PathBuf {
+        self.path.join(LIVE_LOG)
+    }
+
     /// A new directory for the contents of the guest's files, which get their names at publication.
     ///
     /// # Errors
@@ -82,6 +87,7 @@ impl Staging {
 
     fn move_to(&mut self, sealed: &Sealed, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {
         tree::remove(&self.path.join(SCRATCH))?;
+        tree::ignore_missing(fs::remove_file(self.live_log()))?;
         fs::write(self.path.join(DOCUMENT), document)?;
         fs::write(self.path.join(LOG), log)?;
         if !keep_files {

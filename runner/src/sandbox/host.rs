@@ -23,7 +23,7 @@ pub use cli::Exit;
 
 use super::Metering;
 use super::limits::{Memory, Quota, Refusal};
-use super::log::Log;
+use super::log::{LiveLog, Log};
 use super::stop::Stop;
 use super::tree::Tree;
 use crate::body::Body;
@@ -57,6 +57,8 @@ pub struct Capabilities {
     pub clock: Timestamp,
     /// Where the guest's words about its progress go.
     pub progress: Option<watch::Sender<Option<Progress>>>,
+    /// Where its log goes as it is written.
+    pub live_log: Option<Arc<LiveLog>>,
 }
 
 /// The host's side of one attempt; it is dropped with the attempt.
@@ -67,6 +69,7 @@ pub struct Host {
     tree: Tree,
     memory: Memory,
     log: Log,
+    live_log: Option<Arc<LiveLog>>,
     stdout: Option<Vec<u8>>,
     document_size: u64,
     document_refused: Option<Refusal>,
@@ -115,6 +118,7 @@ impl Host {
             tree: Tree::new(capabilities.scratch, Quota::new(limits.result_size, limits.result_files)),
             memory: Memory::new(limits.memory),
             log: Log::new(limits.log_size),
+            live_log: capabilities.live_log,
             stdout: capabilities.stdout_is_result.then(Vec::new),
             document_size: limits.document_size,
             document_refused: None,

@@ -1,6 +1,7 @@
-//! A guest's log: its beginning and its end.
+//! A guest's log: its beginning and its end, and what can be read of it while the guest runs.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 /// Keeps the first and the last half of what is written, and counts what was dropped between.
 #[derive(Debug)]
@@ -43,10 +44,51 @@ impl Log {
     }
 }
 
+/// What a guest has written to its log and nobody has taken so far, for whoever follows a run. Only the beginning of a
+/// log goes through, since its end is known when the guest has ended.
+#[derive(Debug)]
+pub struct LiveLog(Mutex<Untaken>);
+
+#[derive(Debug)]
+struct Untaken {
+    bytes: Vec<u8>,
+    /// How many more go through.
+    left: usize,
+}
+
+impl LiveLog {
+    /// A log of which the first `most` bytes can be followed.
+    pub fn new(most: u64) -> Self {
+        Self(Mutex::new(Untaken { bytes: Vec::new(), left: usize::try_from(most).unwrap_or(usize::MAX) }))
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut untaken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = &bytes[..bytes.len().min(untaken.left)];
+        untaken.left -= bytes.len();
+        untaken.bytes.extend_from_slice(bytes);
+    }
+
+    /// What was written since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_log_is_followed_piece_by_piece_up_to_its_bound() {
+        let log = LiveLog::new(5);
+        log.write(b"ab");
+        log.write(b"c");
+        assert_eq!(log.take(), b"abc");
+        log.write(b"defg");
+        assert_eq!((log.take(), log.take()), (b"de".to_vec(), Vec::new()));
+    }
 
     #[test]
     fn the_middle_of_a_long_log_is_dropped_and_counted() {

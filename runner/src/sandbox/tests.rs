@@ -46,6 +46,7 @@ impl Fixture {
             seed: 7,
             clock: jiff::Timestamp::UNIX_EPOCH,
             progress: None,
+            live_log: None,
             stop: Arc::new(Stop::at(Instant::now() + Duration::from_secs(60))),
         }
     }

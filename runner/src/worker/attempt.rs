@@ -5,15 +5,17 @@ use crate::execute::{Attempt, Executed};
 use crate::job::{Decision, Limits, Standing, State, Usage, Verdict, decide};
 use crate::queue::{Claimed, Lease, QueueError, Settlement};
 use crate::results::{Sealed, Staging};
-use crate::sandbox::StopReason;
-use std::io;
+use crate::sandbox::{LiveLog, StopReason};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinError;
 
-/// How often a guest's words about its progress are written down.
+/// How often a guest's words about its progress, and its log, are written down.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Runs a claimed job and settles it. Whatever happens ends in a verdict.
@@ -99,7 +101,7 @@ async fn stage(shared: &Shared, lease: &Lease) -> io::Result<Staging> {
     blocking(move || results.stage(id, attempt)).await
 }
 
-/// Executes the attempt and writes down its progress meanwhile.
+/// Executes the attempt and writes down its progress and its log meanwhile.
 async fn execute(shared: &Arc<Shared>, mut attempt: Attempt, staging: &Staging) -> Executed {
     let scratch = match staging.scratch() {
         Ok(scratch) => Arc::new(scratch),
@@ -109,7 +111,14 @@ async fn execute(shared: &Arc<Shared>, mut attempt: Attempt, staging: &Staging) 
     attempt.progress = Some(sender);
     let lease = Lease { id: attempt.job.id, attempt: attempt.number };
     let writer = tokio::spawn(write_progress(Arc::clone(shared), lease, receiver));
-    let executed = shared.executor.execute(attempt, scratch).await;
+    let (live, ended) = (Arc::new(LiveLog::new(attempt.limits.log_size)), Notify::new());
+    attempt.live_log = Some(Arc::clone(&live));
+    let execution = async {
+        let executed = shared.executor.execute(attempt, scratch).await;
+        ended.notify_one();
+        executed
+    };
+    let (executed, ()) = tokio::join!(execution, write_log(&live, staging.live_log(), &ended));
     writer.abort();
     executed
 }
@@ -127,6 +136,31 @@ async fn write_progress(
             shared.trouble("writing down progress", &error);
         }
         tokio::time::sleep(PROGRESS).await;
+    }
+}
+
+/// Lets others read the log while the attempt runs. What fails here is no fault of the attempt's, nor a loss: all that
+/// is kept of the log is kept at the end.
+async fn write_log(live: &LiveLog, path: PathBuf, ended: &Notify) {
+    let mut file = None;
+    while tokio::time::timeout(PROGRESS, ended.notified()).await.is_err() {
+        let bytes = live.take();
+        if bytes.is_empty() {
+            continue;
+        }
+        let (path, opened) = (path.clone(), file.take());
+        let appended = blocking(move || {
+            let mut file = opened.map_or_else(|| File::create(path), Ok)?;
+            file.write_all(&bytes)?;
+            Ok(file)
+        });
+        match appended.await {
+            Ok(appended) => file = Some(appended),
+            Err(error) => {
+                tracing::debug!(%error, "a log cannot be followed");
+                return;
+            }
+        }
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn endure(program: &Arc<Program>, input: Vec<u8>) -> Ended {
         seed: 7,
         clock: jiff::Timestamp::UNIX_EPOCH,
         progress: None,
+        live_log: None,
         stop: Arc::new(Stop::at(started + TTR)),
     };
     let mut outcome = RUNTIME.block_on(SANDBOX.run(Arc::clone(program), run));

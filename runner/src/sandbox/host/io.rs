@@ -131,7 +131,12 @@ impl Host {
 
     fn write_stream(&mut self, stream: &Resource<OutputStream>, bytes: &[u8]) -> Result<(), StreamError> {
         match self.table.get_mut(stream)? {
-            OutputStream::Log => self.log.write(bytes),
+            OutputStream::Log => {
+                self.log.write(bytes);
+                if let Some(live) = &self.live_log {
+                    live.write(bytes);
+                }
+            }
             OutputStream::Stdout => {
                 let stdout = self.stdout.get_or_insert_default();
                 let observed = (stdout.len() + bytes.len()) as u64;

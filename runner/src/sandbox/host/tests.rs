@@ -37,6 +37,7 @@ fn fixture_with(change: impl FnOnce(&mut Capabilities, &mut Limits)) -> Fixture 
         seed: 7,
         clock: Timestamp::from_second(1).unwrap(),
         progress: None,
+        live_log: None,
     };
     let mut limits = Limits::default();
     change(&mut capabilities, &mut limits);

@@ -1,0 +1,56 @@
+//! Which jobs a command is about.
+
+use super::Usage;
+use crate::cli::{ChosenArgs, FilterArgs};
+use jiff::Timestamp;
+use longboat::job::{JobId, State};
+use longboat::queue::Filter;
+use std::collections::BTreeSet;
+
+/// The jobs that a command is about.
+pub enum Chosen {
+    /// These, each of them once.
+    Ids(Vec<JobId>),
+    /// Those that fit.
+    Fitting {
+        /// What they fit.
+        filter: Box<Filter>,
+        /// No more than so many of them.
+        most: Option<u64>,
+        /// Whether the states of the filter were asked for by name.
+        states_named: bool,
+    },
+}
+
+impl Chosen {
+    /// What the arguments choose. A filter that names no state is about jobs in these; in any if there are none.
+    ///
+    /// # Errors
+    /// [`Usage`] if they choose in no way, or in more than one.
+    pub fn new(args: ChosenArgs, states: &[State]) -> Result<Self, Usage> {
+        let is_filtered = args.filter != FilterArgs::default();
+        match (!args.ids.is_empty(), is_filtered, args.all) {
+            (true, false, false) if args.limit.is_none() => {
+                let mut seen = BTreeSet::new();
+                return Ok(Chosen::Ids(args.ids.into_iter().filter(|id| seen.insert(*id)).collect()));
+            }
+            (true, false, false) => return Err(Usage("--limit goes with a filter or --all, not with ids".to_owned())),
+            (false, false, false) => {
+                let how = "say which jobs: by their ids, by a filter such as --tag or --tube, or --all of them";
+                return Err(Usage(how.to_owned()));
+            }
+            (false, true, false) | (false, false, true) => {}
+            _ => {
+                return Err(Usage(
+                    "choose jobs by their ids, by a filter, or --all of them: in one way only".to_owned(),
+                ));
+            }
+        }
+        let mut filter = Box::new(args.filter.at(Timestamp::now()));
+        let states_named = !filter.states.is_empty();
+        if !states_named {
+            filter.states = states.to_vec();
+        }
+        Ok(Chosen::Fitting { filter, most: args.limit, states_named })
+    }
+}
