@@ -13,9 +13,11 @@ pub use look::{Column, ListArgs, LogsArgs, ResultArgs, WaitArgs};
 pub use run::RunArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use longboat::config::parse_public_url;
 use longboat::job::{AlgorithmName, JobId, Tube};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use url::Url;
 
 /// Runs algorithms that nobody has to trust.
 #[derive(Debug, Parser)]
@@ -76,6 +78,9 @@ pub enum Command {
         /// How to work.
         #[command(flatten)]
         worker: WorkerArgs,
+        /// Where the results are for others.
+        #[command(flatten)]
+        public: PublicArgs,
         /// Behind which walls.
         #[command(flatten)]
         walls: WallArgs,
@@ -85,6 +90,9 @@ pub enum Command {
         /// How to serve.
         #[command(flatten)]
         serve: ServeArgs,
+        /// Where the results are for others.
+        #[command(flatten)]
+        public: PublicArgs,
         /// Behind which walls.
         #[command(flatten)]
         walls: WallArgs,
@@ -97,6 +105,9 @@ pub enum Command {
         /// How to serve.
         #[command(flatten)]
         serve: ServeArgs,
+        /// Where the results are for others.
+        #[command(flatten)]
+        public: PublicArgs,
         /// Behind which walls.
         #[command(flatten)]
         walls: WallArgs,
@@ -201,6 +212,15 @@ pub struct ServeArgs {
     /// The address to listen on [default: 127.0.0.1:7654]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+}
+
+/// Where the results are for others.
+#[derive(Debug, Args)]
+pub struct PublicArgs {
+    /// Where this node's results are served to others, such as https://node1.example.org: nodes that share the queue
+    /// redirect there. `worker` and the `serve` beside it need the same
+    #[arg(long, value_name = "URL", value_parser = parse_public_url)]
+    pub public_url: Option<Url>,
 }
 
 /// Behind which walls to do it.

@@ -8,6 +8,7 @@ mod confine;
 mod list;
 mod logs;
 mod node;
+mod outbox;
 mod pages;
 mod pause;
 mod result;
@@ -19,11 +20,11 @@ mod submit;
 mod wait;
 mod worker;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, PublicArgs};
 use anyhow::Context;
 use longboat::config::{Config, DataDir};
 use longboat::execute::Executor;
-use longboat::fetch::Fetcher;
+use longboat::fetch::{Fetcher, Sender};
 use longboat::job::{JobId, Record};
 use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Queue;
@@ -50,9 +51,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Run(args) => block_on(run::run(&node, *args, format)),
         Command::Algorithm(command) => algorithm::run(&node, command, format),
         Command::Submit(args) => block_on(submit::submit(&node, *args, format)),
-        Command::Worker { worker, walls } => node::work(&node, worker, &walls),
-        Command::Serve { serve, walls } => node::serve(&node, &serve, &walls),
-        Command::Up { worker, serve, walls } => node::up(&node, worker, &serve, &walls),
+        Command::Worker { worker, public, walls } => node::work(&node.at(public), worker, &walls),
+        Command::Serve { serve, public, walls } => node::serve(&node.at(public), &serve, &walls),
+        Command::Up { worker, serve, public, walls } => node::up(&node.at(public), worker, &serve, &walls),
         Command::List(args) => block_on(list::list(&node, *args, format)),
         Command::Show { id } => block_on(show::show(&node, id, format)),
         Command::Status => block_on(status::status(&node, format)),
@@ -113,6 +114,12 @@ impl Node {
         Ok(Self { config, config_file: file, data, queue })
     }
 
+    /// The node under the public URL that the command line gives it, if it gives one.
+    fn at(mut self, public: PublicArgs) -> Self {
+        self.config.http.public_url = public.public_url.or(self.config.http.public_url);
+        self
+    }
+
     fn create(&self, path: PathBuf) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&path)
             .with_context(|| format!("creating {} failed; name another place with --data-dir", path.display()))?;
@@ -161,6 +168,14 @@ impl Node {
         let policy = UrlPolicy::new(Purpose::Input, self.config.input.clone());
         let fetcher = Fetcher::new(policy, spool).context("setting up the HTTP client failed")?;
         Ok(Executor::new(sandbox, self.registry()?, fetcher, self.config.limits.clone()))
+    }
+
+    fn result_policy(&self) -> UrlPolicy {
+        UrlPolicy::new(Purpose::Result, self.config.result_url.clone())
+    }
+
+    fn sender(&self) -> anyhow::Result<Sender> {
+        Sender::new(self.result_policy()).context("setting up the HTTP client for results failed")
     }
 
     fn slots(&self, asked: Option<u32>) -> u32 {

@@ -4,9 +4,11 @@
 //! win. What is left out has the default that is written beside it here.
 
 mod choice;
+mod public_url;
 mod retention;
 
 pub use choice::{ConfinementMode, EpochChecks, NanBits};
+pub use public_url::{PublicUrlError, parse_public_url};
 pub use retention::{Keep, RetentionConfig};
 
 use crate::job::{Limits, LimitsRequest, Span};
@@ -115,6 +117,7 @@ pub struct HttpConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Where this node's results can be reached from elsewhere; other nodes redirect there.
+    #[serde(deserialize_with = "public_url::deserialize")]
     pub public_url: Option<Url>,
 }
 
@@ -291,6 +294,7 @@ mod tests {
             ("[retention]\ndone = \"0s\"\n", "retention.done: at least 1s"),
             ("[retention]\ndead = true\n", "retention.dead"),
             ("[retention]\nheld = \"1d\"\n", "held"),
+            ("[http]\npublic_url = \"http://me@node1/\"\n", "http.public_url: \"http://me@node1/\" is no public URL"),
             ("what", "what"),
         ] {
             let error = read(toml).unwrap_err();

@@ -1,16 +1,19 @@
-//! Fetches inputs: `http`, `https` and `data` URLs, within the operator's policy and a bound in bytes.
+//! Fetches inputs, from `http`, `https` and `data` URLs, and sends results, within the operator's policies and bounds.
 //!
 //! Every hop of a redirect is checked anew, and so is every address, at the moment when it is dialled: nothing
-//! lies between the check and the connection. Total time is the caller's to bound, by dropping the future.
+//! lies between the check and the connection. The total time of a fetch is the caller's to bound, by dropping the
+//! future.
 
 mod allowance;
 mod client;
 mod coding;
 mod data;
 mod error;
+mod send;
 
 pub use allowance::Allowance;
 pub use error::FetchError;
+pub use send::{Parcel, SendError, Sender};
 
 use crate::body::{Body, Spool};
 use crate::policy::{UrlPolicy, display_url};
@@ -104,8 +107,7 @@ impl Fetcher {
                 _ => return Err(FetchError::from_status(&shown, status, response.headers())),
             }
             self.policy.check_redirect(&url)?;
-            // An address that a server redirects to is told to nobody, even if it may be dialled.
-            if matches!(url.host(), Some(Host::Domain(_))) || url.host() == first.host() {
+            if may_be_told(first, &url) {
                 shown = url.clone();
             }
         }
@@ -159,6 +161,12 @@ fn refused(url: &Url, what: impl fmt::Display) -> FetchError {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether messages may hold the URL that a server redirects to: an address that the job did not write is told to
+/// nobody, even if it may be dialled.
+fn may_be_told(first: &Url, url: &Url) -> bool {
+    matches!(url.host(), Some(Host::Domain(_))) || url.host() == first.host()
 }
 
 /// Where a redirect leads, or what is wrong with it; the credentials of `first` go along only if that is the same

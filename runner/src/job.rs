@@ -17,7 +17,7 @@ mod timestamp;
 mod verdict;
 
 pub use batch::{BatchError, MAX_JOBS, read_jobs};
-pub use decide::{Decision, Standing, decide};
+pub use decide::{Decision, Standing, backoff, decide};
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Input, Job, MAX_DOCUMENT, MAX_PARAMS, Unique, UniqueFor};
 pub use limits::{AboveCeiling, LimitName, Limits, LimitsRequest};
@@ -26,5 +26,5 @@ pub use names::is_unshowable;
 pub use names::{AlgorithmName, AlgorithmRef, JobId, NameError, Tube};
 pub use outcome::{FileEntry, Provenance, ResultDocument, Shape, Usage};
 pub use quantity::{Span, When, parse_fuel, parse_size};
-pub use record::{AttemptRecord, Progress, Record, State};
+pub use record::{AttemptRecord, DeliveryRecord, DeliveryState, Progress, Record, State};
 pub use verdict::{Class, Exceeded, Excess, Verdict};

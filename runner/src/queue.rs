@@ -237,10 +237,12 @@ pub trait Queue: Send + Sync {
     /// With them comes the place after which to go on, now or when more were deleted; none if there are none.
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError>;
 
-    /// Takes results of this worker's store that are due to be sent to their `result_url`. Nobody else is given
-    /// them for `lease`.
+    /// Takes results of this worker's store that are due to be sent to their `result_url`, `most` at most, which
+    /// counts as a try. Nobody else is given them for `lease`; whoever has not said by then what came of it is
+    /// taken for dead, and they are due again.
     async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError>;
 
-    /// Records what came of sending a result.
+    /// Records what came of sending a result. What comes too late, after others have taken it, is ignored, unless
+    /// it has arrived.
     async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError>;
 }

@@ -10,9 +10,11 @@
 //!
 //! An ID is hyphenated or 32 hex digits. What is served is what the queue's record names, so it changes only with
 //! that record. A kick may replace it, so caches may keep everything but must ask each time; the `ETag` makes that
-//! cheap. All files come from algorithms that nobody trusts: browsers are told to run nothing of them.
+//! cheap. What another node holds is answered by a redirect there (307), if that node has a public URL.
+//! All files come from algorithms that nobody trusts: browsers are told to run nothing of them.
 
 mod connections;
+mod elsewhere;
 mod instead;
 mod listing;
 mod media;
@@ -21,7 +23,7 @@ mod stall;
 
 pub use connections::serve;
 
-use crate::job::{JobId, State as JobState, excerpt};
+use crate::job::{JobId, State as JobState};
 use crate::queue::Queue;
 use crate::results::{Published, Reader};
 use axum::Router;
@@ -31,6 +33,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use elsewhere::{Asked, Part};
 use instead::Instead;
 use jiff::Timestamp;
 use representation::Representation;
@@ -41,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
+use url::Url;
 
 /// A request has its first byte of answer by then, or an error.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -52,10 +56,13 @@ const MAX_BODY: usize = 4 << 10;
 struct App {
     queue: Arc<dyn Queue>,
     results: Arc<Reader>,
+    public_url: Option<Url>,
 }
 
 /// The routes. They have a fallback, so a router that is merged with them must have none.
-pub fn router(queue: Arc<dyn Queue>, results: Reader) -> Router {
+///
+/// Whoever asks for a result that another node holds is sent there, but never to `public_url`, which is this node's.
+pub fn router(queue: Arc<dyn Queue>, results: Reader, public_url: Option<Url>) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD])
@@ -81,7 +88,7 @@ pub fn router(queue: Arc<dyn Queue>, results: Reader) -> Router {
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::map_response(disarm))
         .layer(cors)
-        .with_state(App { queue, results: Arc::new(results) })
+        .with_state(App { queue, results: Arc::new(results), public_url })
 }
 
 type Answer = Result<Response, Instead>;
@@ -92,62 +99,82 @@ async fn document_or_log(
     request: Request,
 ) -> Answer {
     let name = path.map_err(|_| Instead::NoSuchPage)?.0;
-    match name.strip_suffix(".log") {
-        Some(id) => {
-            let (attempt, published) = app.published(id).await?;
-            let log = open(id, "the log", move || published.log()).await?;
-            Ok(Representation::of_file(log, attempt, media::TEXT)?.respond(&request)?)
-        }
-        None => {
-            let (attempt, published) = app.published(&name).await?;
-            let document = open(&name, "the result document", move || published.document()).await?;
-            Ok(Representation::of_file(document, attempt, media::JSON)?.respond(&request)?)
-        }
-    }
+    let (id, part, media) = match name.strip_suffix(".log") {
+        Some(id) => (id, Part::Log, media::TEXT),
+        None => (name.as_str(), Part::Document, media::JSON),
+    };
+    let found = app.find(id, part, Asked::of(&request)).await?;
+    let file = found.open().await?;
+    Ok(Representation::of_file(file, found.attempt, media)?.respond(&request)?)
 }
 
 async fn listing(State(app): State<App>, path: Result<Path<String>, PathRejection>, request: Request) -> Answer {
     let id = path.map_err(|_| Instead::NoSuchPage)?.0;
-    let (attempt, published) = app.published(&id).await?;
-    let has_files = published.has_files();
-    let (document, metadata) = open(&id, "the result document", move || published.document()).await?;
+    let found = app.find(&id, Part::Listing, Asked::of(&request)).await?;
+    let has_files = found.published.has_files();
+    let (document, metadata) = found.open().await?;
     let as_html = listing::prefers_html(request.headers());
     let (media, text) = blocking(move || listing::render(document, has_files, as_html)).await?;
-    let mut response = Representation::of_text(text, &metadata, attempt, media)?.respond(&request)?;
+    let mut response = Representation::of_text(text, &metadata, found.attempt, media)?.respond(&request)?;
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
 async fn file(State(app): State<App>, path: Result<Path<(String, String)>, PathRejection>, request: Request) -> Answer {
     let (id, name) = path.map_err(|_| Instead::NoSuchPage)?.0;
-    let (attempt, published) = app.published(&id).await?;
     let media = media::of(&name);
-    let what = format!("the file {}", excerpt(&name));
-    let file = open(&id, &what, move || published.open_file(&name)).await?;
-    Ok(Representation::of_file(file, attempt, media)?.respond(&request)?)
+    let found = app.find(&id, Part::File(name), Asked::of(&request)).await?;
+    let file = found.open().await?;
+    Ok(Representation::of_file(file, found.attempt, media)?.respond(&request)?)
+}
+
+/// A result that the queue's record names.
+struct Found {
+    id: JobId,
+    attempt: u32,
+    published: Published,
+    part: Part,
+    /// Where to ask for it, should it not be here.
+    elsewhere: Option<Url>,
 }
 
 impl App {
     /// The attempt whose results are served for a job.
-    async fn published(&self, id: &str) -> Result<(u32, Published), Instead> {
+    async fn find(&self, id: &str, part: Part, asked: Asked<'_>) -> Result<Found, Instead> {
         let id: JobId = id.parse().map_err(|_| Instead::NoSuchPage)?;
         let record = self.queue.find(id).await?.ok_or(Instead::NoSuchJob(id))?;
         match (record.state, record.published) {
-            (JobState::Done | JobState::Dead, Some(attempt)) => Ok((attempt, self.results.published(id, attempt))),
+            (JobState::Done | JobState::Dead, Some(attempt)) => {
+                let at = |url| elsewhere::location(url, self.public_url.as_ref(), id, &part, asked);
+                let elsewhere = record.public_url.as_ref().and_then(at);
+                Ok(Found { id, attempt, published: self.results.published(id, attempt), part, elsewhere })
+            }
             _ => Err(Instead::OnlyState(Box::new(record))),
         }
     }
 }
 
-async fn open(
-    id: &str,
-    what: &str,
-    open: impl FnOnce() -> io::Result<(File, Metadata)> + Send + 'static,
-) -> Result<(File, Metadata), Instead> {
-    blocking(open).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Instead::NoSuchFile { id: id.to_owned(), what: what.to_owned() },
-        _ => error.into(),
-    })
+impl Found {
+    /// The file that holds the part, or makes it up.
+    async fn open(&self) -> Result<(File, Metadata), Instead> {
+        let (published, part) = (self.published.clone(), self.part.clone());
+        let opened = blocking(move || {
+            let opened = match part {
+                Part::Document | Part::Listing => published.document(),
+                Part::Log => published.log(),
+                Part::File(name) => published.open_file(&name),
+            };
+            match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Err(published.is_here())),
+                opened => opened.map(Ok),
+            }
+        });
+        opened.await?.map_err(|is_here| match (is_here, &self.elsewhere) {
+            (true, _) => Instead::NoSuchFile { id: self.id, what: self.part.to_string() },
+            (false, Some(url)) => Instead::Elsewhere { id: self.id, url: url.clone() },
+            (false, None) => Instead::NotHere(self.id),
+        })
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -1,16 +1,19 @@
 //! A worker: claims jobs while it has free slots, keeps their leases alive, and settles them.
 
 mod attempt;
+mod deliver;
 mod heartbeat;
 mod housekeeping;
 #[cfg(test)]
 mod tests;
 
 use crate::execute::Executor;
+use crate::fetch::Sender;
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
-use crate::queue::{Claimed, Home, Interest, Lease, Queue, Retention, WorkerId};
+use crate::queue::{Claimed, Delivered, Delivery, Home, Interest, Lease, Queue, Retention, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
+use deliver::Outbox;
 use heartbeat::{Heart, Leases};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -102,6 +105,13 @@ pub enum Event<'a> {
         /// What becomes of the job.
         decision: Decision,
     },
+    /// It was tried to send a result to where its job wants it.
+    Sent {
+        /// Whose result, and where to.
+        delivery: &'a Delivery,
+        /// What came of it.
+        outcome: &'a Delivered,
+    },
     /// The queue or the disk failed; the worker goes on.
     Trouble {
         /// What was being done.
@@ -118,6 +128,7 @@ pub type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 pub struct Worker {
     shared: Arc<Shared>,
     options: WorkerOptions,
+    sender: Sender,
 }
 
 struct Shared {
@@ -145,13 +156,14 @@ impl Worker {
         options: WorkerOptions,
         queue: Arc<dyn Queue>,
         executor: Executor,
+        sender: Sender,
         results: Arc<Results>,
         observer: Observer,
     ) -> Self {
         let home = Home { store: results.store(), public_url: options.public_url.clone() };
         let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease, home };
         let shared = Shared { id, queue, executor, results, observer, leases: Leases::default() };
-        Self { shared: Arc::new(shared), options }
+        Self { shared: Arc::new(shared), options, sender }
     }
 
     /// Works until it is told to end, or until its options say so. Returns how many attempts it made.
@@ -159,14 +171,16 @@ impl Worker {
     /// # Errors
     /// If the queue does not let it begin. Later trouble is told to the observer and waited out.
     pub async fn run(self, mut shutdown: watch::Receiver<Shutdown>) -> anyhow::Result<u64> {
-        let Self { shared, options } = self;
+        let Self { shared, options, sender } = self;
         shared.queue.register(&shared.id).await?;
         let heart = Heart::start(Arc::clone(&shared), options.heartbeat, options.lease)?;
         let reaper = tokio::spawn(take_over(Arc::clone(&shared)));
         let housekeeper = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared), options.retention));
+        let outbox = Outbox::start(&shared, sender);
         let mut attempts = JoinSet::new();
         let made = claim_all(&shared, &options, &mut shutdown, &mut attempts).await;
         drain(&shared, &mut shutdown, &mut attempts).await;
+        outbox.finish(&mut shutdown).await;
         reaper.abort();
         housekeeper.abort();
         heart.stop().await;

@@ -79,9 +79,16 @@ fn a_worker_says_at_its_start_which_walls_stand() -> anyhow::Result<()> {
     ] {
         assert!(line.contains(part), "{part:?} is not in: {line}");
     }
-    file(&node, "config.toml", "[input]\ndeny = [\"0.0.0.0/0\", \"::/0\"]\n")?;
-    let said = text(&node.run(["worker", "--until-empty"])?.stderr);
-    assert!(said.contains("TCP: binds no port, dials 53 only"), "a policy that lets nothing through: {said}");
+    let nowhere = |section| format!("[{section}]\ndeny = [\"0.0.0.0/0\", \"::/0\"]\n");
+    for (config, dials) in [
+        (nowhere("input"), "dials any"),
+        (nowhere("result_url"), "dials any"),
+        (nowhere("input") + &nowhere("result_url"), "dials 53 only"),
+    ] {
+        file(&node, "config.toml", &config)?;
+        let said = text(&node.run(["worker", "--until-empty"])?.stderr);
+        assert!(said.contains(&format!("TCP: binds no port, {dials}")), "{config}: {said}");
+    }
     Ok(())
 }
 

@@ -10,18 +10,22 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 /// What a server answered.
-struct Answer {
-    status: u16,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    /// What follows the head.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> anyhow::Result<Value> {
+    /// The body as JSON.
+    pub fn json(&self) -> anyhow::Result<Value> {
         serde_json::from_slice(&self.body).context("JSON was expected")
     }
 
-    fn header(&self, name: &str) -> anyhow::Result<&str> {
+    /// A header, by its name in small letters.
+    pub fn header(&self, name: &str) -> anyhow::Result<&str> {
         self.headers.get(name).map(String::as_str).with_context(|| format!("there is no header {name}"))
     }
 }
@@ -48,7 +52,8 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answ
     Ok(Answer { status, headers, body })
 }
 
-fn get(url: &str) -> anyhow::Result<Answer> {
+/// Asks for what is at a URL, and follows no redirect.
+pub fn get(url: &str) -> anyhow::Result<Answer> {
     ask("GET", url, &[])
 }
 

@@ -16,6 +16,7 @@ mod logs;
 mod looking;
 mod misbehaviour;
 mod queue;
+mod result_url;
 mod retention;
 mod run;
 mod sdk;

@@ -6,6 +6,7 @@
 pub mod build;
 pub mod data_server;
 pub mod program;
+pub mod receiver;
 
 use std::path::PathBuf;
 

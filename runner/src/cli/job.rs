@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use longboat::job::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, parse_fuel, parse_size};
 use std::path::PathBuf;
+use url::Url;
 
 /// Params, inputs and limits: what `run` and `submit` have in common.
 #[derive(Debug, Args)]
@@ -71,7 +72,7 @@ impl LimitArgs {
 }
 
 /// The options that describe a job, and so make no sense beside a file of them.
-const ONE_JOB: [&str; 25] = [
+const ONE_JOB: [&str; 26] = [
     "inputs",
     "params",
     "param",
@@ -85,6 +86,7 @@ const ONE_JOB: [&str; 25] = [
     "log_size",
     "input_size",
     "id",
+    "result_url",
     "tube",
     "priority",
     "delay",
@@ -114,6 +116,9 @@ pub struct SubmitArgs {
     /// An id of your own, so that submitting twice changes nothing
     #[arg(long, value_name = "UUID")]
     pub id: Option<JobId>,
+    /// Where the result document is also sent, with PUT, once the job is done or dead
+    #[arg(long, value_name = "URL")]
+    pub result_url: Option<Url>,
     /// The queue's name [default: default]
     #[arg(long, value_name = "TUBE")]
     pub tube: Option<Tube>,

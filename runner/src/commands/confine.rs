@@ -32,10 +32,8 @@ pub fn worker(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
     let mut read = [system::process(), system::resolver(), system::certificates()].concat();
     read.extend(configured_certificates());
     read.extend(node.config_file.clone());
-    let dial = node.config.input.ports().map(|mut ports| {
-        ports.insert(DNS);
-        ports
-    });
+    let named = node.config.input.ports().zip(node.config.result_url.ports());
+    let dial = named.map(|(inputs, results)| inputs.into_iter().chain(results).chain([DNS]).collect());
     confine(mode, &Needs { write: outermost(write), read, dial })
 }
 

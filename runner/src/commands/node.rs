@@ -21,7 +21,12 @@ pub fn serve(node: &Node, serve: &ServeArgs, walls: &WallArgs) -> anyhow::Result
     confine::server(node, walls)?;
     block_on(async {
         let (listener, queue) = (listen(socket)?, node.queue()?);
-        server::serve(listener, server::router(queue, node.reader()), terminated()?).await?;
+        server::serve(
+            listener,
+            server::router(queue, node.reader(), node.config.http.public_url.clone()),
+            terminated()?,
+        )
+        .await?;
         Ok(true)
     })
 }
@@ -33,7 +38,7 @@ pub fn up(node: &Node, worker: WorkerArgs, serve: &ServeArgs, walls: &WallArgs) 
     block_on(async {
         let (listener, queue) = (listen(socket)?, node.queue()?);
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let router = server::router(Arc::clone(&queue), node.reader());
+        let router = server::router(Arc::clone(&queue), node.reader(), node.config.http.public_url.clone());
         let server = tokio::spawn(server::serve(listener, router, async { drop(ended.await) }));
         let worked = worker::work(node, worker, Some(queue)).await;
         drop(end);

@@ -1,7 +1,7 @@
 //! `longboat show`: all that is known of a job.
 
 use super::result::served_at;
-use super::{Node, find};
+use super::{Node, find, outbox};
 use crate::cli::Format;
 use crate::output::{self, Field};
 use jiff::Timestamp;
@@ -53,6 +53,7 @@ fn life(record: &Record) -> Vec<(&'static str, Field)> {
         let place = record.public_url.as_ref().map(|url| format!(", at {}", served_at(url, record.id)));
         ("result", format!("from attempt {attempt}{}", place.unwrap_or_default()).into())
     }));
+    pairs.extend(record.delivery.as_ref().map(|delivery| ("sent", outbox::standing(delivery).into())));
     pairs
 }
 

@@ -5,7 +5,6 @@ use crate::cli::{Format, SubmitArgs};
 use crate::output;
 use anyhow::Context;
 use longboat::job::{Document, Input, JobId, Unique, UniqueFor, read_jobs};
-use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Submission;
 use source::Source;
 use std::collections::BTreeMap;
@@ -31,7 +30,8 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
             .resolve(document.ttr, &limits.default, &limits.ceiling)
             .with_context(|| format!("job {} is refused", place + 1))?;
         if let Some(url) = &document.result_url {
-            refuse_result_url(node, url).with_context(|| format!("job {} is refused", place + 1))?;
+            let refused = || format!("job {} is refused: result_url", place + 1);
+            node.result_policy().check_url(url).with_context(refused)?;
         }
         jobs.push(Submission { id: document.id.unwrap_or_else(JobId::new), document });
     }
@@ -41,13 +41,6 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
     Ok(true)
 }
 
-/// Says which rule forbids sending a result there, or else that this version sends none.
-fn refuse_result_url(node: &Node, url: &Url) -> anyhow::Result<()> {
-    let policy = UrlPolicy::new(Purpose::Result, node.config.result_url.clone());
-    policy.check_url(url).context("result_url")?;
-    anyhow::bail!("this version sends no result to a result_url; leave it out and read the result at its URL")
-}
-
 fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     let algorithm =
         args.algorithm.ok_or_else(|| Usage("name an algorithm, or a file of jobs with --file".to_owned()))?;
@@ -55,6 +48,7 @@ fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     document.id = args.id;
     document.params = source::params(args.job.params.as_deref(), &args.job.param)?;
     document.input = input(&args.job.inputs)?;
+    document.result_url = args.result_url;
     document.tube = args.tube.unwrap_or(document.tube);
     document.priority = args.priority.unwrap_or(document.priority);
     document.delay = args.delay;

@@ -1,6 +1,6 @@
 //! `longboat worker`: runs jobs and tells about it as msg-qworker did.
 
-use super::Node;
+use super::{Node, outbox};
 use crate::cli::WorkerArgs;
 use crate::output;
 use longboat::config::RetentionConfig;
@@ -35,7 +35,7 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
         public_url: node.config.http.public_url.clone(),
         retention: retention(&node.config.retention),
     };
-    let worker = Worker::new(options, queue, executor, results, Arc::new(tell));
+    let worker = Worker::new(options, queue, executor, node.sender()?, results, Arc::new(tell));
     let made = worker.run(signals()?).await?;
     eprintln!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" });
     Ok(true)
@@ -111,6 +111,7 @@ fn describe(event: &Event<'_>) -> String {
             lease.attempt,
             what_becomes(*decision)
         ),
+        Event::Sent { delivery, outcome } => outbox::told(delivery, outcome),
         Event::Trouble { doing, reason } => {
             tracing::error!("{doing} failed: {reason}");
             String::new()

@@ -53,7 +53,7 @@ fn tls() -> Result<ClientConfig, FetchError> {
     Ok(match Verifier::new(provider) {
         Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(),
         Err(error) => {
-            tracing::warn!(%error, "no https input can be fetched; install the platform's CA certificates");
+            tracing::warn!(%error, "no https server is trusted; install the platform's CA certificates");
             builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
         }
     })

@@ -2,6 +2,7 @@
 
 mod coded;
 mod hostile;
+mod sending;
 
 use super::*;
 use crate::job::{Digest, Verdict};

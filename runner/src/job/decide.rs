@@ -48,21 +48,27 @@ pub fn decide(verdict: &Verdict, standing: Standing, jitter: f64) -> Decision {
         Class::Permanent => Decision::Bury,
         Class::Reproducible if standing.seed_pinned => Decision::Bury,
         Class::Transient | Class::Reproducible if may_retry => {
-            Decision::Retry(backoff(verdict, standing.attempts, jitter))
+            Decision::Retry(wait_after(verdict, standing.attempts, jitter))
         }
         Class::Transient | Class::Reproducible => Decision::Bury,
     }
 }
 
-fn backoff(verdict: &Verdict, attempts: u32, jitter: f64) -> Duration {
-    if matches!(verdict, Verdict::Lost { .. }) {
-        return Duration::ZERO;
+fn wait_after(verdict: &Verdict, attempts: u32, jitter: f64) -> Duration {
+    match verdict {
+        Verdict::Lost { .. } => Duration::ZERO,
+        Verdict::InputUnavailable { retry_after_ms: Some(millis), .. } => {
+            backoff(attempts, Duration::from_millis(*millis), jitter)
+        }
+        _ => backoff(attempts, Duration::ZERO, jitter),
     }
-    let doubled = FIRST_BACKOFF.saturating_mul(1 << attempts.saturating_sub(1).min(20));
-    let asked = match verdict {
-        Verdict::InputUnavailable { retry_after_ms: Some(millis), .. } => Duration::from_millis(*millis),
-        _ => Duration::ZERO,
-    };
+}
+
+/// How long to wait after so many failures, the first of which is number 1: a second, doubling, at most ten minutes.
+///
+/// A peer that `asked` for more gets it, up to the same ten minutes. `jitter` is as for [`decide`].
+pub fn backoff(failures: u32, asked: Duration, jitter: f64) -> Duration {
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(20));
     let wait = doubled.max(asked).min(LONGEST_BACKOFF);
     wait.mul_f64(1.0 + 0.25 * jitter.clamp(0.0, 1.0)).min(LONGEST_BACKOFF)
 }

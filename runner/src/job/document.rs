@@ -13,6 +13,8 @@ pub const MAX_PARAMS: usize = 1 << 20;
 pub const MAX_DOCUMENT: usize = 4 << 20;
 const MAX_INPUTS: usize = 64;
 const MAX_URL: usize = 2 << 20;
+/// A request line that servers take: RFC 9112, 3, recommends 8,000 bytes at least.
+const MAX_RESULT_URL: usize = 8000;
 const MAX_TAGS: usize = 32;
 const MAX_TEXT: usize = 200;
 /// The longest message about a document, in characters.
@@ -249,6 +251,9 @@ impl Document {
             Some(url) if !matches!(url.scheme(), "http" | "https") => {
                 Err(DocumentError::new(&format!("result_url: an http or https URL is needed, not {}:", url.scheme())))
             }
+            Some(url) if url.as_str().len() > MAX_RESULT_URL => {
+                Err(DocumentError::new(&format!("result_url: a URL of at most {MAX_RESULT_URL} bytes")))
+            }
             _ => Ok(()),
         }
     }
@@ -369,6 +374,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_field() {
+        let long = format!(r#"{{"algorithm":"x","result_url":"http://a/{}"}}"#, "x".repeat(8000));
         for (json, part) in [
             (r#"{"algorithm":"x","prority":1}"#, "prority: unknown field"),
             (r#"{"algorithm":"x","priority":"high"}"#, "priority: invalid type"),
@@ -379,6 +385,7 @@ mod tests {
             (r#"{"algorithm":"x","input":"file:///etc/passwd"}"#, "input.input: an http, https or data URL"),
             (r#"{"algorithm":"x","input":{"../x":"http://a/"}}"#, "input: a name is made of"),
             (r#"{"algorithm":"x","result_url":"data:,x"}"#, "result_url: an http or https URL"),
+            (&long, "result_url: a URL of at most 8000 bytes"),
             (r#"{"algorithm":"x","delay":1,"run_at":"2026-11-21T18:00:00Z"}"#, "delay and run_at"),
             (r#"{"algorithm":"x","max_attempts":0}"#, "max_attempts: at least 1"),
             (r#"{"algorithm":"x","ttr":0}"#, "ttr: longer than 0"),

@@ -175,6 +175,20 @@ pub enum DeliveryState {
     GivenUp,
 }
 
+impl DeliveryState {
+    /// All states.
+    pub const ALL: [DeliveryState; 3] = [DeliveryState::Pending, DeliveryState::Delivered, DeliveryState::GivenUp];
+
+    /// The name, as JSON spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::GivenUp => "given-up",
+        }
+    }
+}
+
 /// One attempt in a job's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {

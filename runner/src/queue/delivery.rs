@@ -14,7 +14,7 @@ pub struct Delivery {
     pub attempt: u32,
     /// Where to.
     pub url: Url,
-    /// How often it was tried before.
+    /// How often it was tried before, this time not counted.
     pub tries: u32,
     /// When it was first due.
     pub since: Timestamp,
@@ -25,6 +25,11 @@ pub struct Delivery {
 pub enum Delivered {
     /// It has arrived.
     Yes,
+    /// It was not tried after all, and is due again after a while.
+    Untried {
+        /// How long to wait.
+        after: Duration,
+    },
     /// It is tried again after a while.
     Again {
         /// How long to wait.

@@ -39,6 +39,11 @@ impl Published {
         regular(&self.directory()?, LOG)
     }
 
+    /// Whether the attempt has left anything here at all.
+    pub fn is_here(&self) -> bool {
+        self.path.is_dir()
+    }
+
     /// Where the algorithm's files are, for copying all of them.
     pub fn files(&self) -> PathBuf {
         self.path.join(FILES)

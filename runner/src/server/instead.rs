@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
+use url::Url;
 
 /// Why no result is served.
 #[derive(Debug)]
@@ -20,7 +21,11 @@ pub(super) enum Instead {
     /// The queue does not know the job.
     NoSuchJob(JobId),
     /// The job is known, but what is asked for is not there.
-    NoSuchFile { id: String, what: String },
+    NoSuchFile { id: JobId, what: String },
+    /// Another node holds what is asked for.
+    Elsewhere { id: JobId, url: Url },
+    /// What the job has left should be at this node, or at one that nobody knows.
+    NotHere(JobId),
     /// The job has no result document, or not yet.
     OnlyState(Box<Record>),
     /// The queue or the disk takes too long.
@@ -59,6 +64,22 @@ impl IntoResponse for Instead {
             }
             Instead::NoSuchFile { id, what } => {
                 let error = format!("{what} of this job is not here; /{id}/ lists its files");
+                uncached(StatusCode::NOT_FOUND, &json!({"error": error, "id": id, "timestamp": now}))
+            }
+            Instead::Elsewhere { id, url } => {
+                let document = json!({"location": url, "id": id, "timestamp": now});
+                match HeaderValue::from_str(url.as_str()) {
+                    Ok(location) => {
+                        let mut response = uncached(StatusCode::TEMPORARY_REDIRECT, &document);
+                        response.headers_mut().insert(header::LOCATION, location);
+                        response
+                    }
+                    Err(_) => problem(StatusCode::NOT_FOUND, "what is asked for has no URL at the node that holds it"),
+                }
+            }
+            Instead::NotHere(id) => {
+                let error = "the result of this job is not at this node: it was removed, or another node holds it and \
+                             was not told its public URL";
                 uncached(StatusCode::NOT_FOUND, &json!({"error": error, "id": id, "timestamp": now}))
             }
             Instead::OnlyState(record) => state(&record, now),

@@ -130,7 +130,8 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let reader = Reader::new(&directory.path().join("results"));
-        let routes = router(Arc::clone(&queue) as Arc<dyn Queue>, reader);
+        let own = Some("http://own.example".parse().unwrap());
+        let routes = router(Arc::clone(&queue) as Arc<dyn Queue>, reader, own);
         let served = tokio::spawn(serve(listener, routes, async {
             let _ = stopped.await;
         }));
@@ -410,6 +411,44 @@ async fn no_path_leads_out_of_the_result_directory() {
         assert!(answer.starts_with("HTTP/1.1 404"), "{name}: {answer}");
         assert!(!answer.contains("top secret") && !answer.contains("root:"), "{name}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn what_another_node_holds_is_answered_by_a_redirect_to_it() {
+    let site = Site::start().await;
+    let held_at = |url: Option<&str>| {
+        site.record(JobState::Done, Some(1));
+        site.queue.records.lock().unwrap()[0].public_url = url.map(|url| url.parse().unwrap());
+    };
+    held_at(Some("https://other.example/results"));
+    let ask = async |method: &str, path: &str| {
+        let origin = "origin: https://app.example\r\nconnection: close";
+        site.raw(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{origin}\r\n\r\n")).await
+    };
+    for (path, there) in [
+        (format!("/{HEX}?page=2"), format!("{ID}?page=2")),
+        (format!("/{ID}.log"), format!("{ID}.log")),
+        (format!("/{ID}/"), format!("{ID}/")),
+        (format!("/{ID}/sub/a%20b.csv?x=%2f"), format!("{ID}/sub/a%20b.csv?x=%2f")),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = ask(method, &path).await;
+            assert!(answer.starts_with("HTTP/1.1 307"), "{path}: {answer}");
+            let location = format!("location: https://other.example/results/{there}\r\n");
+            for part in [location.as_str(), "cache-control: no-store\r\n", "access-control-allow-origin: *\r\n"] {
+                assert!(answer.contains(part), "{part}: {answer}");
+            }
+        }
+    }
+    for nobody_knows in [None, Some("http://own.example")] {
+        held_at(nobody_knows);
+        let answer = ask("GET", &format!("/{ID}")).await;
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("is not at this node"), "{answer}");
+    }
+    site.publish(JobState::Done, 1, &[]);
+    held_at(Some("https://other.example/results"));
+    assert!(ask("GET", &format!("/{ID}")).await.starts_with("HTTP/1.1 200"), "what is here is served from here");
+    assert!(ask("GET", &format!("/{ID}/gone.csv")).await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{LimitsConfig, NanBits};
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Sender};
 use crate::job::{Document, Progress, Record, State};
 use crate::policy::{Purpose, Rules, UrlPolicy};
 use crate::queue::sqlite::SqliteQueue;
@@ -162,7 +162,10 @@ impl Fixture {
         let policy = UrlPolicy::new(Purpose::Input, Rules::default());
         let fetcher = Fetcher::new(policy, self.directory.path().to_owned()).unwrap();
         let executor = Executor::new(sandbox, registry, fetcher, LimitsConfig::default());
-        Worker::new(options, Arc::clone(&self.queue) as Arc<dyn Queue>, executor, Arc::clone(&self.results), observer)
+        let loopback = Rules { allow: vec!["127.0.0.1".parse().unwrap()], deny: Vec::new() };
+        let sender = Sender::new(UrlPolicy::new(Purpose::Result, loopback)).unwrap();
+        let queue = Arc::clone(&self.queue) as Arc<dyn Queue>;
+        Worker::new(options, queue, executor, sender, Arc::clone(&self.results), observer)
     }
 
     /// A worker, and the troubles that it tells of.
@@ -177,18 +180,27 @@ impl Fixture {
     }
 
     async fn submit(&self) -> JobId {
-        let document = Document { max_attempts: 1, ..Document::new("unknown".parse().unwrap()) };
+        self.submit_for(None).await
+    }
+
+    /// Submits a job whose result is wanted at `result_url`.
+    pub(super) async fn submit_for(&self, result_url: Option<Url>) -> JobId {
+        let document = Document { max_attempts: 1, result_url, ..Document::new("unknown".parse().unwrap()) };
         let id = JobId::new();
         self.queue.submit(vec![Submission { id, document }]).await.unwrap();
         id
     }
 
-    async fn find(&self, id: JobId) -> Record {
+    pub(super) async fn find(&self, id: JobId) -> Record {
         self.queue.find(id).await.unwrap().unwrap()
+    }
+
+    pub(super) fn remove_result(&self, id: JobId) {
+        self.results.remove(id).unwrap();
     }
 }
 
-async fn within<T>(seconds: f64, future: impl Future<Output = T>) -> T {
+pub(super) async fn within<T>(seconds: f64, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs_f64(seconds), future).await.expect("it takes too long")
 }
 

@@ -6,6 +6,7 @@ mod listing;
 
 pub(super) use listing::list;
 
+use super::deliveries;
 use super::fault::Fault;
 use super::tubes;
 use crate::job::{AttemptRecord, Document, JobId, Progress, Record, State, Verdict};
@@ -62,6 +63,7 @@ pub(super) fn find(connection: &Connection, id: JobId, now: i64) -> Result<Optio
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut record = record(row, now)?;
     record.history = Some(history(connection, id, row.get(0)?)?);
+    record.delivery = deliveries::newest(connection, row.get(0)?)?;
     Ok(Some(record))
 }
 

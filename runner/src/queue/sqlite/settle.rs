@@ -1,11 +1,12 @@
 //! The end of attempts, and of jobs.
 
+use super::deliveries;
 use super::fault::Fault;
 use super::records::{self, json};
 use super::submit::UNTIL_ENDED;
 use super::timings::Tally;
 use crate::job::{Decision, Progress, State, Usage, Verdict};
-use crate::queue::{Lease, QueueError, Settlement, WorkerId};
+use crate::queue::{Home, Lease, QueueError, Settlement, WorkerId};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 /// What is kept of a progress message, in characters.
@@ -29,6 +30,9 @@ const END: &str = "
         published = COALESCE(:published, published), expires_at = NULL, progress = NULL, progress_message = NULL,
         unique_key = CASE WHEN unique_until = :until_ended THEN NULL ELSE unique_key END
     WHERE seq = :seq";
+
+/// Written only where it changes, which it hardly ever does.
+const MOVE: &str = "UPDATE jobs SET public_url = ?2 WHERE seq = ?1 AND public_url IS NOT ?2";
 
 /// How an attempt ended.
 pub(super) struct Ending<'a> {
@@ -73,7 +77,20 @@ pub(super) fn settle(
         usage: Some(settlement.usage),
         published: settlement.published,
     };
-    end_tallied(connection, tally, seq, &ending, now)
+    end_tallied(connection, tally, seq, &ending, now)?;
+    match settlement.decision {
+        Decision::Finish | Decision::Bury if settlement.published => {
+            publish(connection, seq, lease.attempt, &worker.home, now)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps where the result of a job that has ended is served, and that it is to be sent.
+fn publish(connection: &Connection, seq: i64, attempt: u32, home: &Home, now: i64) -> Result<(), Fault> {
+    let public_url = home.public_url.as_ref().map(url::Url::as_str);
+    connection.prepare_cached(MOVE)?.execute((seq, public_url))?;
+    deliveries::add(connection, seq, attempt, home.store, now)
 }
 
 /// Ends the running attempt of a job, counts it, and does to the job what was decided.

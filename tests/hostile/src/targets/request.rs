@@ -97,7 +97,7 @@ async fn site() -> anyhow::Result<Site> {
     publish(&queue, directory.path()).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let router = server::router(Arc::new(queue), Reader::new(&directory.path().join("results")));
+    let router = server::router(Arc::new(queue), Reader::new(&directory.path().join("results")), None);
     tokio::spawn(server::serve(listener, router, std::future::pending()));
     Ok(Site { address, _directory: directory })
 }
