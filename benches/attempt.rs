@@ -14,7 +14,7 @@ use longboat::job::{Document, Job, JobId, Limits, Shape, State};
 use longboat::policy::{Purpose, Rules, UrlPolicy};
 use longboat::registry::Registry;
 use longboat::results::Results;
-use longboat::sandbox::Metering;
+use longboat::sandbox::{Metering, Scratch};
 use longboat_benches::contest::{self, Contender, Times};
 use longboat_benches::guest::{self, Guests};
 use longboat_benches::noop::Noop;
@@ -114,19 +114,19 @@ impl Node {
 
     fn attempt(&self, guests: &Guests) -> anyhow::Result<()> {
         let job = Job { id: JobId::new(), submitted_at: jiff::Timestamp::now(), document: self.document.clone() };
-        let staging = self.results.stage(job.id, 1)?;
-        let scratch = Arc::new(staging.scratch()?);
+        let staging = self.results.stage(job.id, 1);
+        let scratch = Scratch::when_needed(staging.scratch());
         let attempt = Attempt::start(job.clone(), 1, Limits::default(), Instant::now());
         let mut executed = guests.runtime.block_on(self.executor.execute(attempt, scratch));
         ensure!(executed.verdict.is_done(), "{:?}", executed.verdict);
-        let document = executed.report().publish(&job, 1, State::Done, staging.files())?;
+        let document = executed.report().publish(&job, 1, State::Done, || staging.files())?;
         let _sealed = staging.seal(&serde_json::to_vec(&document)?, &executed.log, true)?;
         Ok(self.results.expose(job.id, 1)?)
     }
 
     fn keep_a_result(&self) -> std::io::Result<()> {
         let id = JobId::new();
-        let _sealed = self.results.stage(id, 1)?.seal(b"null", b"", true)?;
+        let _sealed = self.results.stage(id, 1).seal(b"null", b"", true)?;
         self.results.expose(id, 1)
     }
 }

@@ -3,11 +3,11 @@
 //! Everything is as a node has it: each answer comes only once the change is on disk.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use longboat::job::{Decision, Document, JobId, Tube, Usage, Verdict};
+use longboat::job::{Document, JobId, Tube};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Home, Queue, QueueError, Settlement, Submission, WorkerId};
+use longboat::queue::{Queue, QueueError, Submission, WorkerId};
 use longboat_benches::contest::{self, Contender};
-use longboat_benches::table;
+use longboat_benches::{claimant, table};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -52,12 +52,7 @@ impl Bench {
     fn new(directory: &std::path::Path) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let queue = SqliteQueue::open(&directory.join("queue.db"))?;
-        let worker = WorkerId {
-            start: JobId::new(),
-            name: "bench".to_owned(),
-            lease: Duration::from_secs(15),
-            home: Home { store: JobId::new(), public_url: None },
-        };
+        let worker = claimant::worker();
         runtime.block_on(queue.register(&worker))?;
         let document = Document::read(
             r#"{"algorithm": "forecast", "params": {"horizon": 48}, "input": "http://data/demand.csv"}"#,
@@ -91,7 +86,7 @@ impl Bench {
                 async move {
                     let claimed =
                         queue.claim(&worker, &[Tube::default()], 1).await?.pop().expect("a job for each was submitted");
-                    queue.settle(&worker, &claimed.lease, done()).await
+                    queue.settle(&worker, &claimed.lease, claimant::done()).await
                 }
             });
         }
@@ -108,10 +103,6 @@ impl Bench {
             self.runtime.block_on(task).expect("no task panics").expect("the queue works");
         }
     }
-}
-
-fn done() -> Settlement {
-    Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), published: true }
 }
 
 fn config() -> Criterion {

@@ -6,7 +6,7 @@ use cap_std::fs::Dir;
 use longboat::body::Body;
 use longboat::config::{LimitsConfig, NanBits};
 use longboat::job::{JobId, Limits};
-use longboat::sandbox::{Metering, Outcome, Program, Run, Sandbox, SandboxConfig, Stop};
+use longboat::sandbox::{Metering, Outcome, Program, Run, Sandbox, SandboxConfig, Scratch, Stop};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Guests {
 }
 
 /// One run with the default limits.
-pub fn run(params: &str, input: Option<&Body>, scratch: &Arc<Dir>) -> Run {
+pub fn run(params: &str, input: Option<&Body>, scratch: &Scratch) -> Run {
     let limits = Limits { fuel: LimitsConfig::default().ceiling.fuel, ..Limits::default() };
     Run {
         id: JobId::from_bytes([7; 16]),
@@ -69,7 +69,7 @@ pub fn run(params: &str, input: Option<&Body>, scratch: &Arc<Dir>) -> Run {
         params: params.to_owned(),
         limits,
         inputs: input.map(|body| BTreeMap::from([("input".to_owned(), body.clone())])).unwrap_or_default(),
-        scratch: Arc::clone(scratch),
+        scratch: scratch.clone(),
         seed: 7,
         clock: jiff::Timestamp::UNIX_EPOCH,
         progress: None,
@@ -82,6 +82,6 @@ pub fn run(params: &str, input: Option<&Body>, scratch: &Arc<Dir>) -> Run {
 ///
 /// # Errors
 /// The disk's.
-pub fn open(directory: &Path) -> std::io::Result<Arc<Dir>> {
-    Dir::open_ambient_dir(directory, ambient_authority()).map(Arc::new)
+pub fn open(directory: &Path) -> std::io::Result<Scratch> {
+    Dir::open_ambient_dir(directory, ambient_authority()).map(Scratch::from)
 }

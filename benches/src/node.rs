@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// How often a node is asked whether it is idle.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often a process is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Job documents, in order.
 pub type Jobs = Vec<Value>;
@@ -25,6 +29,35 @@ impl Node {
     /// The compiler's or the disk's.
     pub fn with_algorithms(names: &[&str]) -> anyhow::Result<Self> {
         Longboat::with_algorithms(names).map(Self)
+    }
+
+    /// A node in a directory of its own, with one module registered.
+    ///
+    /// # Errors
+    /// The compiler's or the disk's.
+    pub fn at(data: &Path, name: &str, module: &Path) -> anyhow::Result<Self> {
+        let node = Longboat::at(data.to_owned())?;
+        node.ok(["algorithm".as_ref(), "add".as_ref(), name.as_ref(), module.as_os_str()])?;
+        Ok(Self(node))
+    }
+
+    /// Runs a worker until its options end it, and returns what it took of the machine at most.
+    ///
+    /// # Errors
+    /// If it does not end well.
+    pub fn work(&self, options: &[&str]) -> anyhow::Result<Footprint> {
+        let mut command = self.0.command(["worker"].iter().chain(options));
+        let mut worker = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut most = None;
+        loop {
+            // A process that has just ended tells nothing any more.
+            most = Footprint::of(worker.id()).ok().or(most);
+            if let Some(status) = worker.try_wait()? {
+                ensure!(status.success(), "the worker ended with {status}");
+                return most.context("the worker ended before it could be looked at");
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Starts working and serving.

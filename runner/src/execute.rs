@@ -10,8 +10,7 @@ use crate::fetch::{Allowance, Fetcher};
 use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, Usage, Verdict};
 use crate::policy::display_url;
 use crate::registry::{Registry, RegistryError};
-use crate::sandbox::{LiveLog, Outcome, Program, Run, Sandbox, Stop, Tree};
-use cap_std::fs::Dir;
+use crate::sandbox::{LiveLog, Outcome, Program, Run, Sandbox, Scratch, Stop, Tree};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,9 +89,7 @@ impl Executor {
     }
 
     /// Runs a registered algorithm: fetches the inputs, finds the program, and runs it in the sandbox.
-    ///
-    /// `scratch` is an empty directory for the contents of the guest's files.
-    pub async fn execute(&self, attempt: Attempt, scratch: Arc<Dir>) -> Executed {
+    pub async fn execute(&self, attempt: Attempt, scratch: Scratch) -> Executed {
         let mut executed = self.begin(&attempt);
         let stop = Arc::clone(&attempt.stop);
         let prepare = async {
@@ -119,7 +116,7 @@ impl Executor {
         program: Arc<Program>,
         attempt: Attempt,
         inputs: BTreeMap<String, Body>,
-        scratch: Arc<Dir>,
+        scratch: Scratch,
     ) -> Executed {
         let mut executed = self.begin(&attempt);
         executed.provenance.module = Some(program.digest());
@@ -160,7 +157,7 @@ impl Executor {
             seed: attempt.job.seed(attempt.number),
             clock: attempt.job.clock(),
             limits: Some(attempt.limits),
-            engine: self.sandbox.engine(),
+            engine: self.sandbox.engine().to_owned(),
         };
         let verdict = Verdict::HostError { message: "the attempt was not finished".to_owned() };
         Executed { verdict, result: None, log: Vec::new(), tree: None, usage: Usage::default(), provenance }
@@ -191,7 +188,7 @@ impl Executor {
         program: Arc<Program>,
         attempt: Attempt,
         inputs: BTreeMap<String, Body>,
-        scratch: Arc<Dir>,
+        scratch: Scratch,
     ) -> Executed {
         executed.usage.input_bytes = inputs.values().map(Body::size).sum();
         let run = Run {
@@ -249,6 +246,11 @@ impl Executed {
             Err(error) => Verdict::BadResult { message: error.to_string() },
         };
         self.end(verdict, started)
+    }
+
+    /// The bytes that it holds in memory, more or less.
+    pub fn size(&self) -> usize {
+        self.result.as_ref().map_or(0, |result| result.get().len()) + self.log.len()
     }
 
     /// Takes what there is to publish, apart from the log.

@@ -7,9 +7,10 @@
 //!   bc/bc3a…/result.json → attempts/2/result.json   (and log.txt, files): for people and plain web servers
 //! ```
 //!
-//! An attempt is staged, sealed under its own number, and published only by the queue's record naming that
-//! number. A crash or a stale holder in between leaves a directory that no record names, and shows nothing.
+//! An attempt is staged, placed under its own number, sealed by a sync that it shares with others, and published only
+//! by the queue's record naming that number. A crash or a stale holder in between leaves a directory that no record names, and shows nothing.
 
+mod flush;
 mod lock;
 mod published;
 mod staging;
@@ -17,9 +18,10 @@ mod store;
 mod tree;
 
 pub use published::Published;
-pub use staging::{Sealed, Staging};
+pub use staging::{Placed, Sealed, Staging};
 
 use crate::job::JobId;
+use flush::Flush;
 use lock::ProcessLock;
 use std::fs;
 use std::io;
@@ -53,6 +55,7 @@ struct Root {
     reader: Reader,
     store: JobId,
     lock: ProcessLock,
+    flush: Flush,
 }
 
 impl Reader {
@@ -98,13 +101,19 @@ impl Results {
     /// # Errors
     /// The disk's, with the path.
     pub fn open(root: &Path) -> io::Result<Self> {
+        Self::open_with(root, tree::syncing)
+    }
+
+    /// [`Results::open`] with another way to sync.
+    pub(crate) fn open_with(root: &Path, syncing: impl FnOnce(&Path) -> io::Result<flush::Sync>) -> io::Result<Self> {
         let staging = root.join(STAGING);
         let context = |error: io::Error| at(&staging, &error);
         fs::create_dir_all(&staging).map_err(context)?;
         lock::sweep(&staging).map_err(context)?;
         let lock = ProcessLock::take(&staging).map_err(context)?;
         let store = store::identify(root).map_err(|error| at(root, &error))?;
-        Ok(Self { root: Arc::new(Root { reader: Reader::new(root), store, lock }) })
+        let flush = syncing(root).and_then(Flush::start).map_err(|error| at(root, &error))?;
+        Ok(Self { root: Arc::new(Root { reader: Reader::new(root), store, lock, flush }) })
     }
 
     /// The tree's own id, which tells it from any other that serves the same queue.
@@ -112,11 +121,8 @@ impl Results {
         self.root.store
     }
 
-    /// A place for the results of an attempt, seen by nobody until it is sealed.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn stage(&self, id: JobId, attempt: u32) -> io::Result<Staging> {
+    /// A place for the results of an attempt, seen by nobody until it is sealed. It touches no disk.
+    pub fn stage(&self, id: JobId, attempt: u32) -> Staging {
         Staging::new(Arc::clone(&self.root), id, attempt)
     }
 
@@ -142,16 +148,27 @@ impl Results {
         for name in [FILES, LOG, DOCUMENT] {
             let target = PathBuf::from(format!("attempts/{attempt}/{name}"));
             let link = directory.join(name);
-            if !directory.join(&target).exists() {
+            // Only files may be missing: most attempts leave none.
+            if name == FILES && !directory.join(&target).exists() {
                 tree::ignore_missing(fs::remove_file(&link))?;
                 continue;
             }
-            let new = directory.join(format!(".{name}.{attempt}.{}", self.root.lock.name()));
-            tree::ignore_missing(fs::remove_file(&new))?;
-            symlink(&target, &new)?;
-            fs::rename(&new, &link)?;
+            match symlink(&target, &link) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.relink(&target, &link)?,
+                linked => linked?,
+            }
         }
         Ok(())
+    }
+
+    /// Puts another link in the place of one, so that there is one at any time.
+    fn relink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        let mut name = link.as_os_str().to_owned();
+        name.push(format!(".{}", self.root.lock.name()));
+        let new = PathBuf::from(name);
+        tree::ignore_missing(fs::remove_file(&new))?;
+        symlink(target, &new)?;
+        fs::rename(&new, link)
     }
 
     /// Removes everything of a job; it is gone at once, whatever its size.

@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod modules;
 mod program;
+mod scratch;
 mod stop;
 mod structure;
 mod ticker;
@@ -21,6 +22,7 @@ pub use host::Capabilities;
 pub use log::LiveLog;
 pub use modules::{MAX_MODULE, componentize};
 pub use program::Program;
+pub use scratch::Scratch;
 pub use stop::{Stop, StopReason};
 pub use tree::Tree;
 
@@ -115,8 +117,8 @@ pub struct Run {
     pub limits: Limits,
     /// What it is given.
     pub inputs: std::collections::BTreeMap<String, crate::body::Body>,
-    /// An empty directory for the contents of the guest's files.
-    pub scratch: Arc<cap_std::fs::Dir>,
+    /// Where the contents of the guest's files go.
+    pub scratch: Scratch,
     /// Where all random numbers come from.
     pub seed: u64,
     /// What the wall clock shows at the start.
@@ -151,8 +153,9 @@ pub struct Outcome {
 /// Runs guests on threads of its own.
 pub struct Sandbox {
     engine: Engine,
+    /// What provenance calls it.
+    engine_name: String,
     metering: Metering,
-    nan_bits: NanBits,
     ticker: Ticker,
     compiler: Arc<Compiler>,
     guests: Option<Runtime>,
@@ -176,23 +179,13 @@ impl Sandbox {
         let ticker = Ticker::start(engine.weak())?;
         let &SandboxConfig { metering, nan_bits, .. } = config;
         let compiler = Arc::new(Compiler::new(engine.clone(), config.max_memory, metering.yields_in_calls()));
-        Ok(Self { engine, metering, nan_bits, ticker, compiler, guests: Some(guests) })
+        let engine_name = engine_name(&engine, metering, nan_bits);
+        Ok(Self { engine, engine_name, metering, ticker, compiler, guests: Some(guests) })
     }
 
     /// The versions, and the configuration, that decide about fuel and bytes.
-    pub fn engine(&self) -> String {
-        let Metering { fuel, epoch, slice } = self.metering;
-        let checks = match (fuel, epoch, slice) {
-            (true, true, _) => "in-guest",
-            (true, false, Some(_)) => "at-slices",
-            _ => "not metered",
-        };
-        let nans = match self.nan_bits {
-            NanBits::Canonical => "canonical NaNs".to_owned(),
-            NanBits::Platform => format!("NaNs of {}", engine::machine_code(&self.engine)),
-        };
-        let version = env!("CARGO_PKG_VERSION");
-        format!("longboat {version}, wasmtime {WASMTIME}, preview 1 adapter {WASMTIME}, {checks}, {nans}")
+    pub fn engine(&self) -> &str {
+        &self.engine_name
     }
 
     /// The program of the module with this digest, compiled if it must be; `load` reads the module then.
@@ -263,6 +256,20 @@ impl Outcome {
             peak_memory: 0,
         }
     }
+}
+
+fn engine_name(engine: &Engine, Metering { fuel, epoch, slice }: Metering, nan_bits: NanBits) -> String {
+    let checks = match (fuel, epoch, slice) {
+        (true, true, _) => "in-guest",
+        (true, false, Some(_)) => "at-slices",
+        _ => "not metered",
+    };
+    let nans = match nan_bits {
+        NanBits::Canonical => "canonical NaNs".to_owned(),
+        NanBits::Platform => format!("NaNs of {}", engine::machine_code(engine)),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    format!("longboat {version}, wasmtime {WASMTIME}, preview 1 adapter {WASMTIME}, {checks}, {nans}")
 }
 
 async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: Run) -> Outcome {

@@ -1,25 +1,38 @@
 //! A worker: claims jobs while it has free slots, keeps their leases alive, and settles them.
 
 mod attempt;
+mod backlog;
+mod claims;
 mod deliver;
+mod disk;
+mod ending;
 mod heartbeat;
 mod housekeeping;
+mod leases;
+mod pace;
+mod recall;
 #[cfg(test)]
 mod tests;
 
 use crate::execute::Executor;
 use crate::fetch::Sender;
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
-use crate::queue::{Claimed, Delivered, Delivery, Home, Interest, Lease, Queue, Retention, WorkerId};
+use crate::queue::{Delivered, Delivery, Home, Lease, Queue, Retention, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
+use backlog::Backlog;
+use claims::Claims;
 use deliver::Outbox;
-use heartbeat::{Heart, Leases};
+use disk::Disk;
+use heartbeat::Heart;
+use leases::Leases;
+use pace::Pace;
 use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -86,13 +99,20 @@ pub enum Event<'a> {
         verdict: &'a Verdict,
         /// What becomes of the job.
         decision: Decision,
-        /// How long it took.
+        /// How long it held its slot.
         took: Duration,
         /// What the algorithm wrote to standard error.
         log: &'a [u8],
     },
     /// An attempt has ended that this worker no longer held; nothing of it counts.
     Stale {
+        /// The job.
+        job: &'a Job,
+        /// Which attempt it was.
+        attempt: u32,
+    },
+    /// An attempt has ended whose job was cancelled meanwhile; nothing of it is published.
+    Cancelled {
         /// The job.
         job: &'a Job,
         /// Which attempt it was.
@@ -138,6 +158,9 @@ struct Shared {
     results: Arc<Results>,
     observer: Observer,
     leases: Leases,
+    backlog: Backlog,
+    disk: Disk,
+    pace: Pace,
 }
 
 impl Shared {
@@ -152,6 +175,9 @@ impl Shared {
 
 impl Worker {
     /// A worker of these parts.
+    ///
+    /// # Errors
+    /// If the system has no room for another event queue.
     pub fn new(
         options: WorkerOptions,
         queue: Arc<dyn Queue>,
@@ -159,11 +185,13 @@ impl Worker {
         sender: Sender,
         results: Arc<Results>,
         observer: Observer,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let home = Home { store: results.store(), public_url: options.public_url.clone() };
         let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease, home };
-        let shared = Shared { id, queue, executor, results, observer, leases: Leases::default() };
-        Self { shared: Arc::new(shared), options, sender }
+        let (leases, backlog, pace) = (Leases::default(), Backlog::default(), Pace::default());
+        let disk = Disk::new(options.slots)?;
+        let shared = Shared { id, queue, executor, results, observer, leases, backlog, disk, pace };
+        Ok(Self { shared: Arc::new(shared), options, sender })
     }
 
     /// Works until it is told to end, or until its options say so. Returns how many attempts it made.
@@ -177,12 +205,14 @@ impl Worker {
         let reaper = tokio::spawn(take_over(Arc::clone(&shared)));
         let housekeeper = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared), options.retention));
         let outbox = Outbox::start(&shared, sender);
+        let recall = tokio::spawn(recall::recall(Arc::clone(&shared)));
         let mut attempts = JoinSet::new();
-        let made = claim_all(&shared, &options, &mut shutdown, &mut attempts).await;
+        let made = Claims::new(&shared, &options, &mut attempts).run(&mut shutdown).await;
         drain(&shared, &mut shutdown, &mut attempts).await;
         outbox.finish(&mut shutdown).await;
         reaper.abort();
         housekeeper.abort();
+        recall.abort();
         heart.stop().await;
         if let Err(error) = shared.queue.unregister(&shared.id).await {
             shared.trouble("saying goodbye", &error);
@@ -191,81 +221,7 @@ impl Worker {
     }
 }
 
-/// Claims and starts jobs until there is a reason to end.
-async fn claim_all(
-    shared: &Arc<Shared>,
-    options: &WorkerOptions,
-    shutdown: &mut watch::Receiver<Shutdown>,
-    attempts: &mut JoinSet<()>,
-) -> u64 {
-    let slots = Arc::new(Semaphore::new(options.slots as usize));
-    let mut work = shared.queue.watch(Interest::Work(options.tubes.clone()));
-    let mut made = 0;
-    while options.max_jobs.is_none_or(|most| made < most) && !is_told_to_end(shutdown) {
-        let permit = tokio::select! {
-            permit = Arc::clone(&slots).acquire_owned() => permit.expect("nobody closes the semaphore"),
-            _ = shutdown.wait_for(|told| *told != Shutdown::No) => break,
-        };
-        // The queue writes down when the attempt started before the answer is here; its time must not begin later.
-        let started = Instant::now();
-        match shared.queue.claim(&shared.id, &options.tubes, 1).await.map(|mut claimed| claimed.pop()) {
-            Ok(Some(claimed)) => {
-                made += 1;
-                attempts.spawn(hold(Arc::clone(shared), claimed, started, permit));
-            }
-            Ok(None) => {
-                drop(permit);
-                if options.until_empty && is_empty(shared, options).await {
-                    break;
-                }
-                tokio::select! {
-                    () = work.changed(LOOK) => {}
-                    _ = shutdown.wait_for(|told| *told != Shutdown::No) => {}
-                }
-            }
-            Err(error) => {
-                shared.trouble("claiming a job", &error);
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    _ = shutdown.wait_for(|told| *told != Shutdown::No) => {}
-                }
-            }
-        }
-        while attempts.try_join_next().is_some() {}
-    }
-    made
-}
-
-async fn hold(shared: Arc<Shared>, claimed: Claimed, started: Instant, permit: OwnedSemaphorePermit) {
-    let (making, claimed) = (Arc::clone(&shared), Arc::new(claimed));
-    // A task of its own: heartbeats are the worker's, so a panic that ended this one would leave the job running
-    // for as long as the worker does. A set, because it ends its tasks when it is dropped.
-    let mut attempt = JoinSet::new();
-    attempt.spawn({
-        let claimed = Arc::clone(&claimed);
-        async move { attempt::make(&making, &claimed, started).await }
-    });
-    if let Some(Err(panic)) = attempt.join_next().await {
-        attempt::abandon(&shared, &claimed, started, &panic).await;
-    }
-    drop(permit);
-}
-
-fn is_told_to_end(shutdown: &watch::Receiver<Shutdown>) -> bool {
-    *shutdown.borrow() != Shutdown::No
-}
-
-async fn is_empty(shared: &Shared, options: &WorkerOptions) -> bool {
-    match shared.queue.has_work(&shared.id, &options.tubes).await {
-        Ok(has_work) => !has_work,
-        Err(error) => {
-            shared.trouble("asking for work", &error);
-            false
-        }
-    }
-}
-
-/// Waits for the attempts that run; when told to stop now, it stops them.
+/// Waits for the attempts that run, and for those that are not settled; when told to stop now, it stops them.
 async fn drain(shared: &Shared, shutdown: &mut watch::Receiver<Shutdown>, attempts: &mut JoinSet<()>) {
     let all = async { while attempts.join_next().await.is_some() {} };
     tokio::pin!(all);

@@ -11,7 +11,7 @@ use longboat::execute::{Attempt, Executed, Executor};
 use longboat::fetch::Allowance;
 use longboat::job::{AlgorithmName, AlgorithmRef, Document, Job, JobId, ResultDocument, State, Verdict};
 use longboat::results::{Results, Staging};
-use longboat::sandbox::{Program, Sandbox, StopReason};
+use longboat::sandbox::{Program, Sandbox, Scratch, StopReason};
 use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,14 +41,14 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     let mut attempt = Attempt::start(job.clone(), 1, limits, Instant::now());
     let kept = tempfile::tempdir().context("creating a directory for the result failed")?;
     let results = Results::open(kept.path())?;
-    let staging = results.stage(job.id, 1)?;
+    let staging = results.stage(job.id, 1);
     bar.set_message("fetching inputs");
     let executed = match fetch(&executor, local, &attempt).await {
         Ok(inputs) => {
             let (sender, receiver) = watch::channel(None);
             attempt.progress = Some(sender);
             let stop = Arc::clone(&attempt.stop);
-            let scratch = Arc::new(staging.scratch()?);
+            let scratch = Scratch::when_needed(staging.scratch());
             bar.set_message("running");
             let shown = tokio::spawn(show_progress(bar.clone(), receiver));
             let interrupted = tokio::spawn(async move {
@@ -158,9 +158,10 @@ fn finish(
     format: Format,
 ) -> anyhow::Result<ResultDocument> {
     let state = if executed.verdict.is_done() { State::Done } else { State::Dead };
-    let published = executed.report().publish(job, 1, state, staging.files());
+    let published = executed.report().publish(job, 1, state, || staging.files());
     let document = published.context("keeping the files of the result failed")?;
     if let Some(directory) = result_dir.filter(|_| document.verdict.is_done()) {
+        staging.files().context("creating the directory of the result's files failed")?;
         copy(staging.files_dir(), directory)?;
     }
     if format == Format::Human || !document.verdict.is_done() {

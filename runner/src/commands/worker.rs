@@ -35,7 +35,7 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
         public_url: node.config.http.public_url.clone(),
         retention: retention(&node.config.retention),
     };
-    let worker = Worker::new(options, queue, executor, node.sender()?, results, Arc::new(tell));
+    let worker = Worker::new(options, queue, executor, node.sender()?, results, Arc::new(tell))?;
     let made = worker.run(signals()?).await?;
     eprintln!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" });
     Ok(true)
@@ -104,6 +104,9 @@ fn describe(event: &Event<'_>) -> String {
         }
         Event::Stale { job, attempt } => {
             format!("### Lost job {}, attempt {attempt}: the lease is another worker's; nothing of it counts\n", job.id)
+        }
+        Event::Cancelled { job, attempt } => {
+            format!("### Cancelled job {}, attempt {attempt}: nothing of it is published\n", job.id)
         }
         Event::TakenOver { lease, decision } => format!(
             "### Took over job {}: the worker of attempt {} sends no heartbeats\n + {}\n",

@@ -18,14 +18,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// Puts the files of an attempt that is done into `target`, which is empty, under their names, and makes the
+    /// Puts the files of an attempt that is done, if there are any, into an empty directory that `target` opens, under their names, and makes the
     /// result document of an attempt after which the job is in `state`. It blocks.
     ///
     /// # Errors
     /// The disk's.
-    pub fn publish(self, job: &Job, attempt: u32, state: State, target: &Dir) -> io::Result<ResultDocument> {
+    pub fn publish<'a>(
+        self,
+        job: &Job,
+        attempt: u32,
+        state: State,
+        target: impl FnOnce() -> io::Result<&'a Dir>,
+    ) -> io::Result<ResultDocument> {
         let files = match self.tree {
-            Some(tree) if self.verdict.is_done() => tree.publish(target)?,
+            Some(tree) if self.verdict.is_done() && !tree.is_empty() => tree.publish(target()?)?,
             _ => Vec::new(),
         };
         let returned = self.result.as_ref().map_or(0, |result| result.get().len() as u64);

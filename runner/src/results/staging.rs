@@ -1,19 +1,24 @@
 //! An attempt's results while nobody sees them, and the step that puts them in place.
 
+use super::flush::{Since, Ticket};
 use super::{DOCUMENT, FILES, LIVE_LOG, LOG, Root, at, tree};
 use crate::job::JobId;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const SCRATCH: &str = "scratch";
 /// How often an attempt is put in its place before what keeps removing that place is an error.
 const TRIES: u32 = 100;
 
 /// The result directory of an attempt that runs. Dropped, it is removed.
+///
+/// It and the directories in it are made when they are needed: making and removing them is most of what a small
+/// attempt costs.
 #[derive(Debug)]
 pub struct Staging {
     root: Arc<Root>,
@@ -21,101 +26,150 @@ pub struct Staging {
     attempt: u32,
     path: PathBuf,
     files_path: PathBuf,
-    files: Dir,
-    is_sealed: bool,
+    files: OnceLock<Dir>,
+    has_scratch: Arc<AtomicBool>,
+    since: Since,
+    is_placed: bool,
 }
 
 impl Staging {
-    pub(super) fn new(root: Arc<Root>, id: JobId, attempt: u32) -> io::Result<Self> {
+    pub(super) fn new(root: Arc<Root>, id: JobId, attempt: u32) -> Self {
         let path = root.staging().join(root.lock.own(&format!("{}.{attempt}", id.hex())));
         let files_path = path.join(FILES);
-        let files = fs::create_dir_all(&files_path)
-            .and_then(|()| Dir::open_ambient_dir(&files_path, ambient_authority()))
-            .map_err(|error| at(&path, &error))?;
-        Ok(Self { root, id, attempt, path, files_path, files, is_sealed: false })
+        let since = root.flush.since();
+        let (files, has_scratch) = (OnceLock::new(), Arc::default());
+        Self { root, id, attempt, path, files_path, files, has_scratch, since, is_placed: false }
     }
 
-    /// Where the algorithm's files get their names at publication.
+    /// Where the algorithm's files get their names at publication; there only once it has been opened.
     pub fn files_dir(&self) -> &Path {
         &self.files_path
     }
 
-    /// The same directory as a capability.
-    pub fn files(&self) -> &Dir {
-        &self.files
+    /// Opens a file in which the log can be read while the attempt runs; it is no part of what is sealed.
+    ///
+    /// What it returns fails with the disk's error.
+    pub fn live_log(&self) -> impl Fn() -> io::Result<File> + Clone + Send + use<> {
+        let path = self.path.clone();
+        move || make(&path).and_then(|()| File::create(path.join(LIVE_LOG)))
     }
 
-    /// Where the log can be read while the attempt runs; it is no part of what is sealed.
-    pub fn live_log(&self) -> PathBuf {
-        self.path.join(LIVE_LOG)
-    }
-
-    /// A new directory for the contents of the guest's files, which get their names at publication.
+    /// The same directory as a capability, made if need be.
     ///
     /// # Errors
-    /// The disk's; an attempt has one such directory.
-    pub fn scratch(&self) -> io::Result<Dir> {
-        let path = self.path.join(SCRATCH);
-        let opened = fs::create_dir(&path).and_then(|()| Dir::open_ambient_dir(&path, ambient_authority()));
-        opened.map_err(|error| at(&path, &error))
+    /// The disk's.
+    pub fn files(&self) -> io::Result<&Dir> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let files = open_new(&self.path, &self.files_path)?;
+        Ok(self.files.get_or_init(|| files))
     }
 
-    /// Puts the attempt in its place, on disk for good when this returns. Only the queue's commit publishes it.
+    /// Makes a new directory for the contents of the guest's files, which get their names at publication.
     ///
-    /// One sync at the end is enough, since nothing reads the place before that commit: after a power loss in
-    /// between, what is there is the leftover of an attempt that no record names. It blocks, perhaps for long.
+    /// What it returns fails with the disk's error; an attempt has one such directory.
+    pub fn scratch(&self) -> impl FnOnce() -> io::Result<Dir> + Send + use<> {
+        let (path, has_scratch) = (self.path.clone(), Arc::clone(&self.has_scratch));
+        move || {
+            has_scratch.store(true, Ordering::Release);
+            open_new(&path, &path.join(SCRATCH))
+        }
+    }
+
+    /// Puts the attempt in its place and has it synced. Only the queue's commit publishes it. It blocks.
     ///
     /// Whatever was in that place goes: only the lease's holder makes an attempt of this number, so it is left over,
     /// by a restored backup or by another queue.
     ///
     /// # Errors
     /// The disk's; nothing is left in place then.
-    pub fn seal(mut self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Sealed> {
+    pub fn place(mut self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Placed> {
         let place = self.root.reader.attempt(self.id, self.attempt);
         let name = format!("{}.{}", self.id.hex(), self.attempt);
         let sealed = Sealed { root: Arc::clone(&self.root), name, place };
         self.move_to(&sealed, document, log, keep_files).map_err(|error| at(&sealed.place, &error))?;
-        match tree::sync(&self.root.reader.path, &sealed.place) {
+        let ticket = self.root.flush.ask(sealed.place.clone(), self.since);
+        Ok(Placed { sealed, ticket })
+    }
+
+    /// Puts the attempt in its place, on disk for good when this returns. It blocks, perhaps for long, and must not
+    /// be called on a thread of an asynchronous runtime.
+    ///
+    /// # Errors
+    /// As for [`place`](Self::place) and [`Placed::synced`].
+    pub fn seal(self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Sealed> {
+        let Placed { sealed, ticket } = self.place(document, log, keep_files)?;
+        match ticket.blocking_wait() {
             Ok(()) => Ok(sealed),
-            Err(error) => {
-                let error = at(&sealed.place, &error);
-                sealed.discard()?;
-                Err(error)
-            }
+            Err(error) => Err(sealed.give_up(&error)),
         }
     }
 
     fn move_to(&mut self, sealed: &Sealed, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {
-        tree::remove(&self.path.join(SCRATCH))?;
-        tree::ignore_missing(fs::remove_file(self.live_log()))?;
+        make(&self.path)?;
+        tree::ignore_missing(fs::remove_file(self.path.join(LIVE_LOG)))?;
+        if self.has_scratch.load(Ordering::Acquire) {
+            tree::remove(&self.path.join(SCRATCH))?;
+        }
         fs::write(self.path.join(DOCUMENT), document)?;
         fs::write(self.path.join(LOG), log)?;
-        if !keep_files {
+        if !keep_files && self.files.get().is_some() {
             tree::remove(&self.files_path)?;
         }
-        sealed.root.discard(&sealed.place, &sealed.name)?;
         // The directories above may be removed at any moment, with a job that was deleted or by whoever left them empty.
-        let mut put = self.put(&sealed.place);
+        let mut put = self.put(sealed);
         for _ in 1..TRIES {
             match put {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => put = self.put(&sealed.place),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => put = self.put(sealed),
                 _ => break,
             }
         }
         put?;
-        self.is_sealed = true;
+        self.is_placed = true;
         Ok(())
     }
 
-    fn put(&self, place: &Path) -> io::Result<()> {
-        place.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(&self.path, place)
+    fn put(&self, sealed: &Sealed) -> io::Result<()> {
+        make(&self.root.reader.job(self.id))?;
+        sealed.place.parent().map_or(Ok(()), make)?;
+        match fs::rename(&self.path, &sealed.place) {
+            // What a file system calls it is up to the file system.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+                sealed.root.discard(&sealed.place, &sealed.name)?;
+                fs::rename(&self.path, &sealed.place)
+            }
+            moved => moved,
+        }
     }
+}
+
+/// Makes a directory, and those above it that are missing; it may be there.
+///
+/// [`fs::create_dir_all`] looks at each of them again after it has failed to make it.
+fn make(path: &Path) -> io::Result<()> {
+    let made = match (fs::create_dir(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            make(parent).and_then(|()| fs::create_dir(path))
+        }
+        (made, _) => made,
+    };
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a directory, which must not be there, inside of one that may be, and opens it.
+fn open_new(parent: &Path, path: &Path) -> io::Result<Dir> {
+    let made = make(parent).and_then(|()| fs::create_dir(path));
+    let opened = made.and_then(|()| Dir::open_ambient_dir(path, ambient_authority()));
+    opened.map_err(|error| at(path, &error))
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.is_sealed {
+        if self.is_placed {
             return;
         }
         if let Err(error) = tree::remove(&self.path) {
@@ -124,7 +178,32 @@ impl Drop for Staging {
     }
 }
 
-/// An attempt that is in its place and waits for the queue's commit.
+/// An attempt that is in its place, and that a power loss may still damage.
+#[derive(Debug)]
+#[must_use = "a placed attempt is synced before the queue hears of it"]
+pub struct Placed {
+    sealed: Sealed,
+    ticket: Ticket,
+}
+
+impl Placed {
+    /// Waits until it is on disk for good.
+    ///
+    /// One sync at the end is enough, since nothing reads the place before the queue's commit: after a power loss in
+    /// between, what is there is the leftover of an attempt that no record names. Whoever was placed before the sync
+    /// began shares it.
+    ///
+    /// # Errors
+    /// The disk's; nothing is left in place then.
+    pub async fn synced(self) -> io::Result<Sealed> {
+        let Self { sealed, ticket } = self;
+        let Err(error) = ticket.wait().await else { return Ok(sealed) };
+        let given_up = tokio::task::spawn_blocking(move || sealed.give_up(&error)).await;
+        Err(given_up.unwrap_or_else(io::Error::other))
+    }
+}
+
+/// An attempt that is in its place, on disk, and waits for the queue's commit.
 #[derive(Debug)]
 #[must_use = "a sealed attempt is committed with the queue, or discarded"]
 pub struct Sealed {
@@ -144,5 +223,11 @@ impl Sealed {
         // Only what is empty goes; whoever needs these directories makes them again.
         let _ = self.place.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
         Ok(())
+    }
+
+    /// Removes it because it could not be synced; returns that error, or the one of removing it.
+    fn give_up(self, error: &io::Error) -> io::Error {
+        let error = at(&self.place, error);
+        self.discard().err().unwrap_or(error)
     }
 }

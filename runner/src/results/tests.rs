@@ -33,8 +33,8 @@ fn staged(results: &Results) -> usize {
 #[test]
 fn a_sealed_attempt_is_where_msg_qworker_had_it() {
     let (directory, results) = tree();
-    let staging = results.stage(id(), 2).unwrap();
-    staging.files().write("a.csv", "1,2").unwrap();
+    let staging = results.stage(id(), 2);
+    staging.files().unwrap().write("a.csv", "1,2").unwrap();
     assert!(staging.files_dir().join("a.csv").exists());
     let _sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
     let place = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/attempts/2");
@@ -50,9 +50,9 @@ fn a_sealed_attempt_is_where_msg_qworker_had_it() {
 #[test]
 fn a_failed_attempt_keeps_its_document_and_log_but_not_its_files() {
     let (_directory, results) = tree();
-    let staging = results.stage(id(), 1).unwrap();
-    staging.files().create_dir("deep").unwrap();
-    staging.files().write("deep/a.csv", "1,2").unwrap();
+    let staging = results.stage(id(), 1);
+    staging.files().unwrap().create_dir("deep").unwrap();
+    staging.files().unwrap().write("deep/a.csv", "1,2").unwrap();
     let _sealed = staging.seal(b"{}", b"", false).unwrap();
     let published = results.published(id(), 1);
     assert!(!published.has_files());
@@ -63,10 +63,10 @@ fn a_failed_attempt_keeps_its_document_and_log_but_not_its_files() {
 #[test]
 fn what_is_not_sealed_or_is_discarded_leaves_nothing() {
     let (_directory, results) = tree();
-    let staging = results.stage(id(), 1).unwrap();
-    staging.files().write("a", "x").unwrap();
+    let staging = results.stage(id(), 1);
+    staging.files().unwrap().write("a", "x").unwrap();
     drop(staging);
-    results.stage(id(), 2).unwrap().seal(b"{}", b"", true).unwrap().discard().unwrap();
+    results.stage(id(), 2).seal(b"{}", b"", true).unwrap().discard().unwrap();
     assert_eq!(staged(&results), 0);
     assert_eq!(results.published(id(), 2).document().unwrap_err().kind(), io::ErrorKind::NotFound);
 }
@@ -74,10 +74,10 @@ fn what_is_not_sealed_or_is_discarded_leaves_nothing() {
 #[test]
 fn a_leftover_with_the_number_of_an_attempt_gives_way_to_it() {
     let (_directory, results) = tree();
-    let staging = results.stage(id(), 1).unwrap();
-    staging.files().write("old", "x").unwrap();
+    let staging = results.stage(id(), 1);
+    staging.files().unwrap().write("old", "x").unwrap();
     let _leftover = staging.seal(b"first", b"", true).unwrap();
-    let _sealed = results.stage(id(), 1).unwrap().seal(b"second", b"", true).unwrap();
+    let _sealed = results.stage(id(), 1).seal(b"second", b"", true).unwrap();
     let published = results.published(id(), 1);
     assert_eq!(text(published.document()), "second");
     assert_eq!(published.open_file("old").unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -90,7 +90,7 @@ fn reading_results_writes_nothing() {
     let root = directory.path().join("results");
     let left = root.join(".staging/bc3a.1.0.0123456789abcdef");
     fs::create_dir_all(&left).unwrap();
-    let _sealed = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
+    let _sealed = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
     let before = fs::read_dir(root.join(".staging")).unwrap().count();
     assert_eq!(text(Reader::new(&root).published(id(), 1).document()), "{}");
     assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), before);
@@ -103,14 +103,14 @@ fn reading_results_writes_nothing() {
 fn the_links_of_a_job_follow_the_published_attempt() {
     let (_directory, results) = tree();
     let job = results.directory(id());
-    let staging = results.stage(id(), 1).unwrap();
-    staging.files().write("a", "1").unwrap();
+    let staging = results.stage(id(), 1);
+    staging.files().unwrap().write("a", "1").unwrap();
     let _sealed = staging.seal(b"one", b"", true).unwrap();
     results.expose(id(), 1).unwrap();
     assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "one");
     assert_eq!(fs::read_to_string(job.join("files/a")).unwrap(), "1");
     assert!(fs::read_link(job.join("files")).unwrap().is_relative());
-    let _sealed = results.stage(id(), 3).unwrap().seal(b"three", b"log", false).unwrap();
+    let _sealed = results.stage(id(), 3).seal(b"three", b"log", false).unwrap();
     results.expose(id(), 3).unwrap();
     results.expose(id(), 3).unwrap();
     assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "three");
@@ -127,8 +127,8 @@ fn the_links_of_a_job_follow_the_published_attempt() {
 fn an_attempt_that_is_discarded_leaves_no_empty_directories_but_spares_its_neighbours() {
     let (_directory, results) = tree();
     let job = results.directory(id());
-    let first = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
-    results.stage(id(), 2).unwrap().seal(b"{}", b"", true).unwrap().discard().unwrap();
+    let first = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
+    results.stage(id(), 2).seal(b"{}", b"", true).unwrap().discard().unwrap();
     assert!(results.published(id(), 1).document().is_ok());
     first.discard().unwrap();
     assert!(!job.exists());
@@ -137,7 +137,7 @@ fn an_attempt_that_is_discarded_leaves_no_empty_directories_but_spares_its_neigh
 #[test]
 fn an_attempt_whose_job_is_gone_is_exposed_nowhere() {
     let (_directory, results) = tree();
-    let _sealed = results.stage(id(), 1).unwrap().seal(b"{}", b"", true).unwrap();
+    let _sealed = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
     results.remove(id()).unwrap();
     results.expose(id(), 1).unwrap();
     assert!(!results.directory(id()).exists());
@@ -154,8 +154,8 @@ fn a_job_that_is_removed_while_stale_attempts_are_sealed_leaves_nothing_behind()
             let (results, is_over) = (&results, &is_over);
             scope.spawn(move || {
                 for _ in 0..150 {
-                    let staging = results.stage(id(), attempt).unwrap();
-                    staging.files().write("a", "x").unwrap();
+                    let staging = results.stage(id(), attempt);
+                    staging.files().unwrap().write("a", "x").unwrap();
                     let sealed = staging.seal(b"{}", b"", true).unwrap();
                     results.expose(id(), attempt).unwrap();
                     sealed.discard().unwrap();
@@ -179,7 +179,8 @@ fn no_name_leads_out_of_the_result_directory() {
     let secret = directory.path().join("secret");
     fs::create_dir(&secret).unwrap();
     fs::write(secret.join("key"), "secret").unwrap();
-    let staging = results.stage(id(), 1).unwrap();
+    let staging = results.stage(id(), 1);
+    staging.files().unwrap();
     let files = staging.files_dir().to_owned();
     fs::create_dir(files.join("sub")).unwrap();
     fs::write(files.join("sub/a"), "a").unwrap();
@@ -223,7 +224,8 @@ fn what_a_dead_process_staged_is_swept_and_what_a_living_one_stages_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("results");
     let living = Results::open(&root).unwrap();
-    let staging = living.stage(id(), 1).unwrap();
+    let staging = living.stage(id(), 1);
+    staging.files().unwrap();
     let left = root.join(".staging/bc3a.1.0.0123456789abcdef/files/deep");
     fs::create_dir_all(&left).unwrap();
     fs::write(root.join(".staging/0123456789abcdef.lock"), "").unwrap();

@@ -1,5 +1,6 @@
 //! Removing and syncing whole trees, however an algorithm has shaped them.
 
+use super::flush;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::fs::{self, File};
@@ -89,17 +90,25 @@ fn flatten(directory: &Dir, top: &Dir, count: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes an attempt's directory, and the names on the way to it from `root`, survive a power loss.
+/// Makes attempts' directories, and the names on the way to them from `root`, survive a power loss.
 ///
-/// On Linux one call writes the whole file system out: cheaper than a call for each of many files.
+/// On Linux one call writes the whole file system out: cheaper than a call for each of many files. The root stays open,
+/// since the system tells of a write that failed only those who have had something open since.
 #[cfg(target_os = "linux")]
-pub(super) fn sync(root: &Path, _attempt: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(root)?)?)
+pub(super) fn syncing(root: &Path) -> io::Result<flush::Sync> {
+    let root = File::open(root)?;
+    Ok(Box::new(move |_| Ok(rustix::fs::syncfs(&root)?)))
 }
 
-/// Makes an attempt's directory, and the names on the way to it from `root`, survive a power loss.
+/// Makes attempts' directories, and the names on the way to them from `root`, survive a power loss.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn sync(root: &Path, attempt: &Path) -> io::Result<()> {
+pub(super) fn syncing(root: &Path) -> io::Result<flush::Sync> {
+    let root = root.to_owned();
+    Ok(Box::new(move |places| places.iter().try_for_each(|place| sync(&root, place))))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(root: &Path, attempt: &Path) -> io::Result<()> {
     let mut directories = vec![attempt.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory)? {

@@ -24,11 +24,11 @@ pub use cli::Exit;
 use super::Metering;
 use super::limits::{Memory, Quota, Refusal};
 use super::log::{LiveLog, Log};
+use super::scratch::Scratch;
 use super::stop::Stop;
 use super::tree::Tree;
 use crate::body::Body;
 use crate::job::{Limits, Progress};
-use cap_std::fs::Dir;
 use jiff::Timestamp;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -45,8 +45,8 @@ pub(in crate::sandbox) const MAX_HANDLES: usize = 4096;
 pub struct Capabilities {
     /// By name.
     pub inputs: BTreeMap<String, Body>,
-    /// An empty directory for the contents of the guest's files.
-    pub scratch: Arc<Dir>,
+    /// Where the contents of the guest's files go.
+    pub scratch: Scratch,
     /// The environment that a command sees.
     pub environment: Vec<(String, String)>,
     /// Whether standard output is the result, as it is for a command, or part of the log.

@@ -42,7 +42,7 @@ impl Fixture {
             params: r#"{"x":1}"#.to_owned(),
             limits,
             inputs: BTreeMap::new(),
-            scratch: Arc::new(Dir::open_ambient_dir(self.scratch.path(), ambient_authority()).unwrap()),
+            scratch: Dir::open_ambient_dir(self.scratch.path(), ambient_authority()).unwrap().into(),
             seed: 7,
             clock: jiff::Timestamp::UNIX_EPOCH,
             progress: None,
@@ -349,6 +349,7 @@ fn provenance_names_the_versions_that_the_manifest_pins() {
     let pins = manifest.lines().filter(|line| line.starts_with("wasmtime =") || line.contains("adapter-provider ="));
     let pins = pins.filter(|line| line.contains(&format!("\"={WASMTIME}\""))).count();
     assert_eq!(pins, 2);
-    let engine = fixture().sandbox.engine();
+    let fixture = fixture();
+    let engine = fixture.sandbox.engine();
     assert!(engine.contains("in-guest, NaNs of "), "{engine}");
 }

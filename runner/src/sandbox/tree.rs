@@ -13,13 +13,12 @@ mod publish;
 pub use error::{HostFault, TreeError};
 
 use super::limits::Quota;
-use cap_std::fs::Dir;
+use super::scratch::Scratch;
 use contents::Contents;
 use nodes::{Extent, Kind, Node};
 use path::normalise;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::Arc;
 
 /// What an entry costs at least, however small it is: the block that the host's file system gives it.
 const ENTRY_COST: u64 = 4096;
@@ -59,10 +58,15 @@ pub struct Tree {
 
 impl Tree {
     /// An empty tree that keeps its contents in `scratch`.
-    pub(super) fn new(scratch: Arc<Dir>, quota: Quota) -> Self {
+    pub(super) fn new(scratch: Scratch, quota: Quota) -> Self {
         let root = Node { kind: Kind::directory(), changed: 0, handles: 0, linked: true };
         let contents = Contents::new(scratch);
         Self { nodes: HashMap::from([(ROOT, root)]), next: ROOT + 1, tick: 0, contents, visited: 0, quota }
+    }
+
+    /// Whether nothing has a name.
+    pub fn is_empty(&self) -> bool {
+        self.entries(ROOT).is_ok_and(BTreeMap::is_empty)
     }
 
     /// What was done since the last call, in fuel: few of the guest's calls cost the host's file system anything, and

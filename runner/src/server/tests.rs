@@ -146,12 +146,12 @@ impl Site {
     }
 
     fn publish(&self, state: JobState, attempt: u32, files: &[(&str, &[u8])]) {
-        let staging = self.results.stage(id(), attempt).unwrap();
+        let staging = self.results.stage(id(), attempt);
         for (name, bytes) in files {
             if let Some((parent, _)) = name.rsplit_once('/') {
-                staging.files().create_dir_all(parent).unwrap();
+                staging.files().unwrap().create_dir_all(parent).unwrap();
             }
-            staging.files().write(name, bytes).unwrap();
+            staging.files().unwrap().write(name, bytes).unwrap();
         }
         let entry = |&(name, bytes): &(&str, &[u8])| FileEntry {
             name: name.to_owned(),

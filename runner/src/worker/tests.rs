@@ -7,8 +7,8 @@ use crate::job::{Document, Progress, Record, State};
 use crate::policy::{Purpose, Rules, UrlPolicy};
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::{
-    Acted, Action, Cursor, Delivered, Delivery, Filter, Interest, QueueError, Recalled, Retention, Settlement, Status,
-    Submission, Watch,
+    Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, QueueError, Recalled, Retention, Settlement,
+    Status, Submission, Watch,
 };
 use crate::registry::Registry;
 use crate::sandbox::{Metering, Sandbox, SandboxConfig};
@@ -165,7 +165,7 @@ impl Fixture {
         let loopback = Rules { allow: vec!["127.0.0.1".parse().unwrap()], deny: Vec::new() };
         let sender = Sender::new(UrlPolicy::new(Purpose::Result, loopback)).unwrap();
         let queue = Arc::clone(&self.queue) as Arc<dyn Queue>;
-        Worker::new(options, queue, executor, sender, Arc::clone(&self.results), observer)
+        Worker::new(options, queue, executor, sender, Arc::clone(&self.results), observer).unwrap()
     }
 
     /// A worker, and the troubles that it tells of.

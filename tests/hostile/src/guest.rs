@@ -88,7 +88,7 @@ pub(crate) fn endure(program: &Arc<Program>, input: Vec<u8>) -> Ended {
         params: "{}".to_owned(),
         limits,
         inputs: BTreeMap::from([("input".to_owned(), Body::from_bytes(input))]),
-        scratch: Arc::new(open(scratch.path())),
+        scratch: open(scratch.path()).into(),
         seed: 7,
         clock: jiff::Timestamp::UNIX_EPOCH,
         progress: None,

@@ -1,7 +1,7 @@
 //! Waking up those who wait for a change, through whatever process it comes.
 //!
 //! This process's own commits are announced by its writer. Those of other processes are seen in SQLite's
-//! `data_version`, which one thread reads every 20 ms, but only while somebody waits.
+//! `data_version`, which one thread reads every 10 ms, but only while somebody waits.
 
 use super::fault::{Fault, no_thread};
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often other processes' commits are looked for.
-const PERIOD: Duration = Duration::from_millis(20);
+const PERIOD: Duration = Duration::from_millis(10);
 
 /// Counts changes, so that one that comes before the wait for it is not missed.
 pub(super) struct Changes {

@@ -13,6 +13,7 @@ use super::bindings::wasi::random::{insecure, insecure_seed, random};
 use super::*;
 use crate::sandbox::limits::Refusal;
 use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use std::time::{Duration, Instant};
 use wasmtime::component::Resource;
 
@@ -31,7 +32,7 @@ fn fixture_with(change: impl FnOnce(&mut Capabilities, &mut Limits)) -> Fixture 
     let scratch = tempfile::tempdir().unwrap();
     let mut capabilities = Capabilities {
         inputs: BTreeMap::new(),
-        scratch: Arc::new(Dir::open_ambient_dir(scratch.path(), ambient_authority()).unwrap()),
+        scratch: Dir::open_ambient_dir(scratch.path(), ambient_authority()).unwrap().into(),
         environment: Vec::new(),
         stdout_is_result: true,
         seed: 7,

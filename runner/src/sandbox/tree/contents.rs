@@ -1,10 +1,10 @@
 //! The contents of a tree's files: numbered host files, of which few are open at once.
 
 use super::NodeId;
+use crate::sandbox::scratch::Scratch;
 use cap_std::fs::{Dir, File, OpenOptions};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 
 /// How many host files one tree holds open, however many handles its guest has: the host's number of open files is
 /// shared by all guests.
@@ -17,7 +17,7 @@ const OPEN: u64 = 40_000;
 
 #[derive(Debug)]
 pub(super) struct Contents {
-    scratch: Arc<Dir>,
+    scratch: Scratch,
     /// What was done and not yet paid for, in fuel.
     work: u64,
     /// The one that was used last is at the back.
@@ -26,7 +26,7 @@ pub(super) struct Contents {
 
 impl Contents {
     /// Contents in numbered files of `scratch`.
-    pub(super) fn new(scratch: Arc<Dir>) -> Self {
+    pub(super) fn new(scratch: Scratch) -> Self {
         Self { scratch, work: 0, open: VecDeque::new() }
     }
 
@@ -47,7 +47,7 @@ impl Contents {
                 }
                 let mut options = OpenOptions::new();
                 options.read(true).write(true).create_new(is_new);
-                self.scratch.open_with(id.to_string(), &options)?
+                self.scratch.dir()?.open_with(id.to_string(), &options)?
             }
         };
         self.open.push_back((id, file));
@@ -64,18 +64,18 @@ impl Contents {
     pub(super) fn remove(&mut self, id: NodeId) {
         self.close(id);
         self.work += OPEN;
-        if let Err(error) = self.scratch.remove_file(id.to_string()) {
+        if let Err(error) = self.scratch.dir().and_then(|scratch| scratch.remove_file(id.to_string())) {
             tracing::error!(%error, "a file of the staging directory could not be removed");
         }
     }
 
     /// Reads the host file of an entry from its beginning.
     pub(super) fn reader(&self, id: NodeId) -> io::Result<File> {
-        self.scratch.open(id.to_string())
+        self.scratch.dir()?.open(id.to_string())
     }
 
     /// Gives the host file of an entry a name in another directory.
     pub(super) fn move_to(&self, id: NodeId, target: &Dir, name: &str) -> io::Result<()> {
-        self.scratch.rename(id.to_string(), target, name)
+        self.scratch.dir()?.rename(id.to_string(), target, name)
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::job::{FileEntry, LimitName};
 use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use proptest::prelude::*;
 
 struct Fixture {
@@ -12,7 +13,7 @@ struct Fixture {
 fn tree(bytes: u64, entries: u32) -> Fixture {
     let (scratch, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let dir = Dir::open_ambient_dir(scratch.path(), ambient_authority()).unwrap();
-    Fixture { tree: Tree::new(Arc::new(dir), Quota::new(bytes, entries)), scratch, target }
+    Fixture { tree: Tree::new(dir.into(), Quota::new(bytes, entries)), scratch, target }
 }
 
 impl Fixture {

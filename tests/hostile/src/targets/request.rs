@@ -116,8 +116,8 @@ async fn publish(queue: &SqliteQueue, directory: &Path) -> anyhow::Result<()> {
     queue.submit(vec![Submission { id, document }]).await?;
     let claimed = queue.claim(&worker, &[Tube::default()], 1).await?.pop();
     let lease = claimed.ok_or_else(|| anyhow::anyhow!("the job is not there"))?.lease;
-    let staging = Results::open(&directory.join("results"))?.stage(id, lease.attempt)?;
-    staging.files().write("a b.csv", "1,2,3,4,5\n")?;
+    let staging = Results::open(&directory.join("results"))?.stage(id, lease.attempt);
+    staging.files()?.write("a b.csv", "1,2,3,4,5\n")?;
     let shown = serde_json::json!({
         "id": id, "algorithm": "forecast", "attempt": lease.attempt, "state": State::Done, "timestamp": "2026-11-21T18:00:00Z",
         "verdict": {"kind": "done"}, "result": null, "files": [{"name": "a b.csv", "size": 10, "sha256": "0"}],
