@@ -1,8 +1,9 @@
-//! How many jobs a second a node does from the queue to the published result, and whether that depends on how many wait.
+//! How many jobs a second a node does from the queue to the published result, and whether that depends on how many
+//! wait.
 //!
 //! Jobs do nothing, so all that is measured is what Longboat adds: every submit, settle and result is on disk before it
 //! counts. `cargo bench -p longboat-benches --bench throughput`; with `-- --large` at the end the longest queue has five
-//! million jobs instead of 500,000, which takes minutes and 6 GB of disk.
+//! million jobs instead of 500,000, which takes minutes and 10 GB of disk.
 
 use anyhow::ensure;
 use longboat::job::{Document, JobId, Span, Tube};

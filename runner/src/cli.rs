@@ -4,17 +4,22 @@ mod act;
 mod filter;
 mod job;
 mod look;
+mod queue;
+mod reference;
 mod run;
 
 pub use act::{ActArgs, CancelArgs, ChangeArgs, PauseArgs, Unset, UpdateArgs};
 pub use filter::{ChosenArgs, FilterArgs};
 pub use job::{JobArgs, SubmitArgs};
 pub use look::{Column, ListArgs, LogsArgs, ResultArgs, WaitArgs};
+pub use queue::QueueCommand;
+pub use reference::Reference;
 pub use run::RunArgs;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use longboat::config::parse_public_url;
-use longboat::job::{AlgorithmName, JobId, Tube};
+use longboat::job::{AlgorithmName, Tube};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use url::Url;
@@ -37,9 +42,12 @@ pub struct Global {
     /// Where everything is kept [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "LONGBOAT_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// The queue, as sqlite:PATH [default: queue.db in the data directory]
+    /// The queue, as sqlite:PATH or beanstalkd://HOST:PORT [default: queue.db in the data directory]
     #[arg(long, value_name = "URL", env = "LONGBOAT_QUEUE", global = true)]
     pub queue: Option<String>,
+    /// The queue's file is used by several machines, or lies where they could; all who use it must say so
+    #[arg(long, env = "LONGBOAT_SHARED", global = true, value_parser = BoolishValueParser::new())]
+    pub shared: bool,
     /// The configuration [default: config.toml in the data directory, if it is there]
     #[arg(long, value_name = "FILE", env = "LONGBOAT_CONFIG", global = true)]
     pub config: Option<PathBuf>,
@@ -116,8 +124,9 @@ pub enum Command {
     List(Box<ListArgs>),
     /// Show all that is known of a job
     Show {
-        /// The job's id
-        id: JobId,
+        /// The job's id, or the number that a beanstalkd server has given to it
+        #[arg(value_name = "ID")]
+        job: Reference,
     },
     /// Show how the queue stands
     Status,
@@ -160,6 +169,9 @@ pub enum Command {
         /// The tube
         tube: Tube,
     },
+    /// Look after the queue's SQLite file; where a server keeps the queue, after what this node remembers of it
+    #[command(subcommand)]
+    Queue(QueueCommand),
 }
 
 /// What to do with algorithms.

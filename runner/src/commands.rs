@@ -11,12 +11,14 @@ mod node;
 mod outbox;
 mod pages;
 mod pause;
+mod queue;
 mod result;
 mod run;
 mod show;
 mod source;
 mod status;
 mod submit;
+mod unreadable;
 mod wait;
 mod worker;
 
@@ -28,7 +30,8 @@ use longboat::fetch::{Fetcher, Sender};
 use longboat::job::{JobId, Record};
 use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::Queue;
-use longboat::queue::sqlite::SqliteQueue;
+use longboat::queue::beanstalkd::{Address, BeanstalkdQueue};
+use longboat::queue::sqlite::{QueueFile, Sharing, SqliteQueue};
 use longboat::registry::Registry;
 use longboat::results::{Reader, Results};
 use longboat::sandbox::{Metering, Sandbox, SandboxConfig};
@@ -55,7 +58,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Serve { serve, public, walls } => node::serve(&node.at(public), &serve, &walls),
         Command::Up { worker, serve, public, walls } => node::up(&node.at(public), worker, &serve, &walls),
         Command::List(args) => block_on(list::list(&node, *args, format)),
-        Command::Show { id } => block_on(show::show(&node, id, format)),
+        Command::Show { job } => block_on(show::show(&node, job, format)),
         Command::Status => block_on(status::status(&node, format)),
         Command::Wait(args) => block_on(wait::wait(&node, *args, format)),
         Command::Logs(args) => block_on(logs::logs(&node, args, format)),
@@ -68,6 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Delete(args) => block_on(act::delete(&node, *args, format)),
         Command::Pause(args) => block_on(pause::pause(&node, args, format)),
         Command::Resume { tube } => block_on(pause::resume(&node, tube, format)),
+        Command::Queue(command) => queue::run(&node, command, format),
     }
 }
 
@@ -91,7 +95,11 @@ pub struct Node {
     /// The file that `config` was read from.
     config_file: Option<PathBuf>,
     data: DataDir,
+    /// The queue's file; of a server's queue, what this node knows of its jobs.
     queue: PathBuf,
+    server: Option<Address>,
+    /// Who uses the queue's file.
+    sharing: Sharing,
 }
 
 impl Node {
@@ -100,9 +108,9 @@ impl Node {
             Some(path) => path.clone(),
             None => default_data_dir()?,
         });
-        let queue = match &global.queue {
-            None => data.queue(),
-            Some(url) => sqlite_path(url)?,
+        let (queue, server) = match &global.queue {
+            None => (data.queue(), None),
+            Some(url) => place(url, &data)?,
         };
         let file = global.config.clone().or_else(|| Some(data.config()).filter(|file| file.exists()));
         let config = Config::load(file.as_deref()).with_context(|| match &file {
@@ -111,7 +119,8 @@ impl Node {
             }
             None => "reading the configuration from the environment (LONGBOAT__…) failed".to_owned(),
         })?;
-        Ok(Self { config, config_file: file, data, queue })
+        let sharing = if global.shared { Sharing::ManyMachines } else { Sharing::OneMachine };
+        Ok(Self { config, config_file: file, data, queue, server, sharing })
     }
 
     /// The node under the public URL that the command line gives it, if it gives one.
@@ -127,12 +136,25 @@ impl Node {
     }
 
     fn queue(&self) -> anyhow::Result<Arc<dyn Queue>> {
-        if let Some(parent) = self.queue.parent() {
-            self.create(parent.to_owned())?;
-        }
-        let queue = SqliteQueue::open(&self.queue)
+        self.create_queue_directory()?;
+        let queue = SqliteQueue::open_as(&self.queue, self.sharing)
             .with_context(|| format!("opening the queue {} failed", self.queue.display()))?;
-        Ok(Arc::new(queue))
+        Ok(match &self.server {
+            None => Arc::new(queue),
+            Some(address) => Arc::new(BeanstalkdQueue::new(address.clone(), queue, self.config.worker.lease.0)?),
+        })
+    }
+
+    /// The queue's file, to look after.
+    fn queue_file(&self) -> QueueFile {
+        QueueFile::new(&self.queue, self.sharing)
+    }
+
+    fn create_queue_directory(&self) -> anyhow::Result<()> {
+        match self.queue.parent() {
+            Some(parent) => self.create(parent.to_owned()).map(drop),
+            None => Ok(()),
+        }
     }
 
     fn registry(&self) -> anyhow::Result<Registry> {
@@ -191,9 +213,17 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
     Ok(base.data_dir().join("longboat"))
 }
 
-fn sqlite_path(url: &str) -> anyhow::Result<PathBuf> {
+/// Which file has the queue, or what is known of the jobs of which server.
+fn place(url: &str, data: &DataDir) -> anyhow::Result<(PathBuf, Option<Address>)> {
     match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err(Usage(format!("--queue: this version serves sqlite:PATH, which {url:?} is not")).into()),
+        Some(("sqlite", path)) if !path.is_empty() => Ok((PathBuf::from(path), None)),
+        Some(("beanstalkd", _)) => {
+            let address = url.parse().map_err(|error| Usage(format!("--queue {url}: {error}")))?;
+            Ok((data.queue(), Some(address)))
+        }
+        _ => Err(Usage(format!(
+            "--queue: this version serves sqlite:PATH and beanstalkd://HOST:PORT, and {url:?} is neither"
+        ))
+        .into()),
     }
 }

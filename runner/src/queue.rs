@@ -4,15 +4,20 @@
 //! can neither settle nor publish, however late it wakes up.
 
 mod action;
+pub mod beanstalkd;
+#[cfg(test)]
+mod conformance;
 mod delivery;
 mod filter;
 pub mod sqlite;
 mod status;
+mod unreadable;
 
 pub use action::{Acted, Action, PATCHABLE, Refusal};
 pub use delivery::{Delivered, Delivery};
 pub use filter::{Filter, Retention, Times};
 pub use status::{Attempts, COUNTED, LISTED, Oldest, Recent, Spread, Status, Timing, WorkerStatus};
+pub use unreadable::{Numbered, Unreadable};
 
 use crate::job::{Decision, Document, Job, JobId, Progress, Record, Tube, Usage, Verdict};
 use async_trait::async_trait;
@@ -93,7 +98,7 @@ pub struct Home {
 pub struct Recalled {
     /// The lease.
     pub lease: Lease,
-    /// Whether the job was cancelled; if not, another worker has it, or may get it.
+    /// Whether the job was cancelled, and perhaps deleted; if not, another worker has it, or may get it.
     pub cancelled: bool,
 }
 
@@ -245,4 +250,20 @@ pub trait Queue: Send + Sync {
     /// Records what came of sending a result. What comes too late, after others have taken it, is ignored, unless
     /// it has arrived.
     async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError>;
+
+    /// What an operator should know before relying on this queue, one sentence each.
+    async fn caveats(&self) -> Result<Vec<String>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// What was found among the jobs and is none, in order of its numbers. Only a queue in which anybody may put
+    /// anything has such.
+    async fn unreadable(&self) -> Result<Vec<Unreadable>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// What has this number at a server that gives numbers, as far as is known here.
+    async fn numbered(&self, _number: u64) -> Result<Option<Numbered>, QueueError> {
+        Ok(None)
+    }
 }

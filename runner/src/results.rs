@@ -4,13 +4,15 @@
 //! results/
 //!   .staging/                      attempts that run; swept when their process is dead
 //!   bc/bc3a…/attempts/2/           a sealed attempt: result.json, log.txt, files/
-//!   bc/bc3a…/result.json → attempts/2/result.json   (and log.txt, files): for people and plain web servers
+//!   bc/bc3a…/latest → attempts/2   and result.json → latest/result.json (log.txt, files): for people and plain
+//!                                  web servers
 //! ```
 //!
 //! An attempt is staged, placed under its own number, sealed by a sync that it shares with others, and published only
 //! by the queue's record naming that number. A crash or a stale holder in between leaves a directory that no record names, and shows nothing.
 
 mod flush;
+mod links;
 mod lock;
 mod published;
 mod staging;
@@ -25,7 +27,6 @@ use flush::Flush;
 use lock::ProcessLock;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ const LOG: &str = "log.txt";
 const FILES: &str = "files";
 /// In a staging directory: the log of an attempt that runs, as far as it has come.
 const LIVE_LOG: &str = "live.txt";
+const LATEST: &str = "latest";
+/// What a link is called for the moment before it has its place.
+const SPARE: &str = ".latest";
 
 /// Finds what attempts have left, whoever runs them: it takes no lock, and creates and removes nothing.
 #[derive(Debug, Clone)]
@@ -109,8 +113,8 @@ impl Results {
         let staging = root.join(STAGING);
         let context = |error: io::Error| at(&staging, &error);
         fs::create_dir_all(&staging).map_err(context)?;
-        lock::sweep(&staging).map_err(context)?;
         let lock = ProcessLock::take(&staging).map_err(context)?;
+        lock.sweep(&staging).map_err(context)?;
         let store = store::identify(root).map_err(|error| at(root, &error))?;
         let flush = syncing(root).and_then(Flush::start).map_err(|error| at(root, &error))?;
         Ok(Self { root: Arc::new(Root { reader: Reader::new(root), store, lock, flush }) })
@@ -131,11 +135,11 @@ impl Results {
         self.root.reader.published(id, attempt)
     }
 
-    /// Points the job's `result.json`, `log.txt` and `files` at an attempt, for people and plain web servers.
+    /// Points the job's `result.json`, `log.txt` and `files` at an attempt, for people and plain web servers, unless
+    /// a later one was exposed before.
     ///
-    /// A convenience that follows publication: a crash before it loses nothing that is served. The links to log
-    /// and files change first, so that whoever sees the new document finds what belongs to it. Where the job's results
-    /// were removed meanwhile, there is nothing to point at.
+    /// A convenience that follows publication: a crash before it loses nothing that is served.
+    /// Where the job's results were removed meanwhile, there is nothing to point at.
     ///
     /// # Errors
     /// The disk's.
@@ -145,30 +149,7 @@ impl Results {
 
     fn link(&self, id: JobId, attempt: u32) -> io::Result<()> {
         let directory = self.root.reader.job(id);
-        for name in [FILES, LOG, DOCUMENT] {
-            let target = PathBuf::from(format!("attempts/{attempt}/{name}"));
-            let link = directory.join(name);
-            // Only files may be missing: most attempts leave none.
-            if name == FILES && !directory.join(&target).exists() {
-                tree::ignore_missing(fs::remove_file(&link))?;
-                continue;
-            }
-            match symlink(&target, &link) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.relink(&target, &link)?,
-                linked => linked?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts another link in the place of one, so that there is one at any time.
-    fn relink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        let mut name = link.as_os_str().to_owned();
-        name.push(format!(".{}", self.root.lock.name()));
-        let new = PathBuf::from(name);
-        tree::ignore_missing(fs::remove_file(&new))?;
-        symlink(target, &new)?;
-        fs::rename(&new, link)
+        links::point(&directory, attempt, &directory.join(self.root.lock.own(SPARE)))
     }
 
     /// Removes everything of a job; it is gone at once, whatever its size.

@@ -220,7 +220,7 @@ fn a_running_job_is_cancelled_with_the_reason_and_only_then_deleted() -> anyhow:
     let verdict = json!({"kind": "cancelled", "message": "not needed any more"});
     assert_eq!(act(&node, &["cancel", &id, "--reason=not needed any more"])?.1, Some(0));
     assert_eq!((state(&node, &id)?.as_str(), &show(&node, &id)?["verdict"]), ("cancelled", &verdict));
-    worker.await_line("nothing of it counts")?;
+    worker.await_line("nothing of it is published")?;
     assert_eq!(act(&node, &["cancel", &id])?.1, Some(0), "it is as wished already");
     assert_eq!(act(&node, &["delete", &id])?, (json!([{"id": id, "state": "cancelled"}]), Some(0)));
     assert_eq!(node.run(["show", &id])?.status.code(), Some(1));

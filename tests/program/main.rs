@@ -4,9 +4,14 @@
 
 mod acts;
 mod algorithms;
+mod beanstalkd;
 mod commands;
 mod confinement;
 mod determinism;
+#[cfg(target_os = "linux")]
+mod fencing;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod guests;
 mod hostile;
 mod http;
@@ -20,9 +25,13 @@ mod result_url;
 mod retention;
 mod run;
 mod sdk;
+mod shared;
 mod submission;
 mod support;
 mod takeover;
 mod tidy;
+mod torture;
 mod updates;
+mod upkeep;
+mod wakeup;
 mod worker;

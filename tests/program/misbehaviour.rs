@@ -56,12 +56,15 @@ fn check(node: &Node, row: &Row, id: &str) -> anyhow::Result<()> {
 }
 
 fn check_what_is_kept(node: &Node, row: &Row, id: &str, document: &Value) -> anyhow::Result<()> {
-    let (limits, directory) = (row.limits(), node.directory(id).canonicalize()?.join("attempts/1"));
+    let (limits, directory) = (row.limits(), node.directory(id).join("latest").canonicalize()?);
     let size = |name: &str| Ok::<_, anyhow::Error>(std::fs::metadata(directory.join(name))?.len());
     ensure!(size("log.txt")? <= limits.log_size + FRAME, "its log is too long");
     ensure!(size("result.json")? <= limits.document_size + FRAME, "its document is too large");
     if row.ends != Ends::Done {
         ensure!(document["files"] == json!([]) && !directory.join("files").exists(), "files of a failure are kept");
+        return Ok(());
+    }
+    if document["files"] == json!([]) && !directory.join("files").exists() {
         return Ok(());
     }
     let (mut bytes, mut entries) = (0, 0);

@@ -11,16 +11,14 @@ use std::collections::BTreeSet;
 
 const SOBER: &str = "--param=mode=normal";
 
-/// The ids of all jobs with the start of their last attempt, in the order of these.
-fn in_order_of_start(node: &Longboat, ids: &[String]) -> anyhow::Result<Vec<String>> {
-    let mut started = Vec::new();
-    for id in ids {
+/// When these jobs were started, all of which ended well at once.
+fn starts(node: &Longboat, ids: &[String]) -> anyhow::Result<Vec<String>> {
+    let start = |id: &String| {
         let record = show(node, id)?;
         assert_eq!((verdicts(&record), &record["state"]), (vec!["done"], &json!("done")), "{id}");
-        started.push((time(&record["history"][0]["started_at"])?, id.clone()));
-    }
-    started.sort();
-    Ok(started.into_iter().map(|(_, id)| id).collect())
+        time(&record["history"][0]["started_at"])
+    };
+    ids.iter().map(start).collect()
 }
 
 #[test]
@@ -48,7 +46,8 @@ fn ten_jobs_run_by_priority_and_none_is_lost_when_everything_is_stopped_in_betwe
     work(&node, &["--slots=1"])?;
 
     let order = [1, 3, 8, 5, 0, 4, 6, 7, 2].map(|place: usize| ids[place].clone());
-    assert_eq!(in_order_of_start(&node, &ids)?, order);
+    // Jobs that were claimed together have the same start.
+    assert!(starts(&node, &order)?.is_sorted());
     let record = show(&node, &delayed)?;
     assert_eq!(verdicts(&record), ["done"]);
     assert!(time(&record["started_at"])? >= time(&record["ready_at"])?, "it was started before its time");

@@ -160,7 +160,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() -> anyhow::Result<()> {
         (vec!["show", "nobody"], "UUID"),
         (vec!["list", "--state", "drunk"], "drunk"),
         (vec!["run", "drunken-sailor", "--queue", "carrier-pigeon"], "carrier-pigeon"),
-        (vec!["wait"], "ID"),
+        (vec!["wait"], "by their ids, by a filter"),
     ] {
         let output = node.run(&arguments)?;
         let errors = text(&output.stderr);

@@ -146,6 +146,18 @@ impl Worker {
     pub fn start(node: &Longboat, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = node.command(["worker"]);
         command.args(arguments).env("LONGBOAT__WORKER__LEASE", "1s").env("LONGBOAT__WORKER__HEARTBEAT", "300ms");
+        Self::spawn(command)
+    }
+
+    /// Starts one whose leases a busy machine does not use up by itself.
+    pub fn patient(node: &Longboat, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = node.command(["worker"]);
+        command.args(arguments).env("LONGBOAT__WORKER__LEASE", "3s").env("LONGBOAT__WORKER__HEARTBEAT", "500ms");
+        Self::spawn(command)
+    }
+
+    /// Starts one by a command line of the test's own.
+    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
         let streams: [Option<Box<dyn Read + Send>>; 2] = [

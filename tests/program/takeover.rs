@@ -1,8 +1,11 @@
 //! Workers that die, or that only seem to.
 
-use crate::support::{Worker, await_state, await_that, sailor, show, submit, verdicts};
+use crate::support::{Worker, await_state, await_that, sailor, show, state, submit, time, verdicts};
+use anyhow::Context;
 use longboat_tests::program::Longboat;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 fn starts(node: &Longboat, mode: &str, seconds: &str) -> anyhow::Result<String> {
     let params = format!(r#"{{"mode": ["{mode}", "normal"], "seconds": {seconds}}}"#);
@@ -60,4 +63,68 @@ fn a_worker_that_was_only_frozen_cannot_publish_what_another_has_taken_over() ->
     assert_eq!((verdicts(&record), &record["state"]), (vec!["lost", "done"], &json!("done")), "{said}");
     assert_eq!(node.json(["result", &id])?, document, "what is served has not changed");
     Ok(())
+}
+
+/// Seconds from one time of the records to another, which is less than a day later.
+fn seconds(from: &Value, to: &Value) -> anyhow::Result<f64> {
+    let of_day = |value: &Value| -> anyhow::Result<f64> {
+        let text = time(value)?;
+        let clock = text.trim_end_matches('Z').split('T').nth(1).context("a time of day")?;
+        clock.split(':').try_fold(0.0, |sum, part| Ok(sum * 60.0 + part.parse::<f64>()?))
+    };
+    Ok((of_day(to)? - of_day(from)?).rem_euclid(86_400.0))
+}
+
+#[test]
+fn a_worker_under_a_reused_name_neither_cuts_short_nor_keeps_the_leases_of_the_one_before() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let id = starts(&node, "endless-loop", "0")?;
+    let before = Worker::patient(&node, &["--name=same"])?;
+    await_state(&node, &id, "running")?;
+    before.kill()?;
+    let again = Worker::patient(&node, &["--name=same"])?;
+    let workers = await_that("both starts are known", || {
+        let workers = node.json(["status"])?["workers"].as_array().cloned().unwrap_or_default();
+        Ok((workers.len() == 2).then_some(workers))
+    })?;
+    assert!(workers.iter().all(|worker| worker["name"] == "same"), "{workers:?}");
+    let started = workers.iter().find(|worker| worker["running"] == 0).context("the new one has nothing yet")?;
+    await_state(&node, &id, "done")?;
+    let record = show(&node, &id)?;
+    assert_eq!(verdicts(&record), ["lost", "done"], "its heartbeats were its own, and did not keep the old lease");
+    let watched = seconds(&started["started_at"], &record["history"][0]["finished_at"])?;
+    assert!(watched >= 3.0, "it was taken over after {watched} s, and the lease is 3 s");
+    again.kill()
+}
+
+#[test]
+fn no_lease_is_lost_while_endless_loops_and_other_programs_want_every_core() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let cores = std::thread::available_parallelism()?.get();
+    let endless = ["drunken-sailor", "--param=mode=endless-loop", "--ttr=60s", "--fuel=1e12"];
+    let ids = (0..2 * cores).map(|_| submit(&node, endless)).collect::<anyhow::Result<Vec<_>>>()?;
+    let worker = Worker::patient(&node, &[&format!("--slots={}", ids.len())])?;
+    for id in &ids {
+        await_state(&node, id, "running")?;
+    }
+    // Somebody who would take over, and has nothing else to do.
+    let heir = Worker::start(&node, &["--name=heir", "--tube=other"])?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        // Two leases.
+        std::thread::sleep(Duration::from_secs(6));
+        over.store(true, Ordering::Relaxed);
+    });
+    for id in &ids {
+        assert_eq!((state(&node, id)?.as_str(), &show(&node, id)?["attempts"]), ("running", &json!(1)));
+    }
+    heir.kill()?;
+    worker.kill()
 }

@@ -11,12 +11,8 @@ const LARGE: usize = 300;
 /// A module that is larger has to be split.
 const TOO_LARGE: usize = 500;
 /// The modules that were looked at, and left as they are; the list must not grow without a reason.
-const LOOKED_AT: [&str; 4] = [
-    "runner/src/job/document.rs",
-    "runner/src/queue/sqlite/model.rs",
-    "runner/src/sandbox.rs",
-    "runner/src/sandbox/host/filesystem.rs",
-];
+const LOOKED_AT: [&str; 3] =
+    ["runner/src/job/document.rs", "runner/src/sandbox.rs", "runner/src/sandbox/host/filesystem.rs"];
 
 /// The library's modules by floor; those of floor 1 do not know each other.
 const FLOORS: [&[&str]; 4] = [

@@ -3,10 +3,12 @@
 //! Tests, benches and the demonstration share this, and with it one set of compiled dependencies: whatever is
 //! built here goes into the target directory of the cargo that runs them.
 
+pub mod beanstalkd;
 pub mod build;
 pub mod data_server;
 pub mod program;
 pub mod receiver;
+pub mod torture;
 
 use std::path::PathBuf;
 

@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub struct Longboat {
     program: PathBuf,
     data: PathBuf,
+    queue: Option<String>,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -24,7 +25,7 @@ impl Longboat {
     pub fn new() -> anyhow::Result<Self> {
         let temporary = tempfile::tempdir()?;
         let data = temporary.path().to_owned();
-        Ok(Self { program: build::longboat()?, data, _temporary: Some(temporary) })
+        Ok(Self { program: build::longboat()?, data, queue: None, _temporary: Some(temporary) })
     }
 
     /// A node that keeps everything in a directory that stays.
@@ -32,7 +33,7 @@ impl Longboat {
     /// # Errors
     /// The compiler's.
     pub fn at(data: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self { program: build::longboat()?, data, _temporary: None })
+        Ok(Self { program: build::longboat()?, data, queue: None, _temporary: None })
     }
 
     /// A node with these algorithms registered.
@@ -45,6 +46,12 @@ impl Longboat {
             node.ok([OsStr::new("algorithm"), "add".as_ref(), name.as_ref(), build::algorithm(name)?.as_ref()])?;
         }
         Ok(node)
+    }
+
+    /// The same node with another queue than the one in its data directory.
+    #[must_use]
+    pub fn with_queue(self, url: &str) -> Self {
+        Self { queue: Some(url.to_owned()), ..self }
     }
 
     /// Where it keeps everything.
@@ -65,9 +72,10 @@ impl Longboat {
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).env("LONGBOAT_DATA_DIR", &self.data).stdin(Stdio::null());
-        for variable in ["LONGBOAT_QUEUE", "LONGBOAT_CONFIG", "RUST_LOG"] {
+        for variable in ["LONGBOAT_QUEUE", "LONGBOAT_SHARED", "LONGBOAT_CONFIG", "RUST_LOG"] {
             command.env_remove(variable);
         }
+        command.envs(self.queue.iter().map(|url| ("LONGBOAT_QUEUE", url)));
         command
     }
 

@@ -1,7 +1,7 @@
 //! Which jobs are meant.
 
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -49,7 +49,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME")]
     pub worker: Option<String>,
     /// Whose last verdict is of this kind; of any of them if there are several
-    #[arg(long = "verdict", value_name = "KIND", value_delimiter = ',', action = ArgAction::Append)]
+    #[arg(long = "verdict", value_name = "KIND", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(Verdict::KINDS))]
     pub verdicts: Vec<String>,
     /// Submitted at this time or later; 2h means two hours ago

@@ -18,7 +18,7 @@ pub struct ListArgs {
     #[arg(long, conflicts_with = "columns")]
     pub wide: bool,
     /// Show these columns
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_enum, hide_possible_values = false)]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_enum)]
     pub columns: Vec<Column>,
 }
 

@@ -33,7 +33,8 @@ pub fn worker(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
     read.extend(configured_certificates());
     read.extend(node.config_file.clone());
     let named = node.config.input.ports().zip(node.config.result_url.ports());
-    let dial = named.map(|(inputs, results)| inputs.into_iter().chain(results).chain([DNS]).collect());
+    let dial = named
+        .map(|(inputs, results)| inputs.into_iter().chain(results).chain([DNS]).chain(server_ports(node)).collect());
     confine(mode, &Needs { write: outermost(write), read, dial })
 }
 
@@ -45,8 +46,16 @@ pub fn server(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
     let mode = mode(node, walls)?;
     let mut read = system::process();
     read.push(node.create(node.data.results())?.canonicalize()?);
+    if node.server.is_some() {
+        read.extend(system::resolver());
+    }
     // SQLite makes files beside a queue even for readers.
-    confine(mode, &Needs { write: vec![queue_directory(node)?], read, dial: Some([].into()) })
+    confine(mode, &Needs { write: vec![queue_directory(node)?], read, dial: Some(server_ports(node).collect()) })
+}
+
+/// Where the queue's server listens, to whom a connection may be needed at any time, and who knows where it is.
+fn server_ports(node: &Node) -> impl Iterator<Item = u16> {
+    node.server.iter().flat_map(|address| [address.port(), DNS])
 }
 
 fn mode(node: &Node, walls: &WallArgs) -> anyhow::Result<ConfinementMode> {

@@ -1,20 +1,26 @@
 //! `longboat list`.
 
 use super::pages::Pages;
+use super::unreadable::{self, Other};
 use super::{Node, columns};
 use crate::cli::{Column, Format, ListArgs};
 use crate::output::{self, Array};
 use jiff::Timestamp;
 use longboat::job::Record;
+use longboat::queue::Unreadable;
 
 pub async fn list(node: &Node, args: ListArgs, format: Format) -> anyhow::Result<bool> {
     let queue = node.queue()?;
     let mut printer = Printer::new(format, chosen(args.columns, args.wide));
-    let mut pages = Pages::new(&*queue, args.filter.at(Timestamp::now()), args.limit);
+    let filter = args.filter.at(Timestamp::now());
+    let mut pages = Pages::new(&*queue, filter.clone(), args.limit);
     while let Some(page) = pages.next().await? {
         if !printer.print(&page)? {
             return Ok(true);
         }
+    }
+    if args.limit.is_none() {
+        printer.others(&unreadable::fitting(&*queue, &filter).await?)?;
     }
     printer.end()?;
     Ok(true)
@@ -54,6 +60,19 @@ impl Printer {
                 output::write(format!("{text}\n").as_bytes())
             }
             Printer::Array(array) => array.extend(page),
+        }
+    }
+
+    /// Prints what lies among the jobs and is none.
+    fn others(&mut self, others: &[Unreadable]) -> anyhow::Result<()> {
+        match self {
+            _ if others.is_empty() => Ok(()),
+            Printer::Table { is_begun, .. } => {
+                let apart = if *is_begun { "\n" } else { "" };
+                *is_begun = true;
+                output::write(format!("{apart}{}\n", unreadable::table(others)).as_bytes()).map(drop)
+            }
+            Printer::Array(array) => array.extend(&others.iter().map(Other::of).collect::<Vec<_>>()).map(drop),
         }
     }
 

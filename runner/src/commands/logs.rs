@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A job is looked at so often even if nothing tells of a change: a log grows without a word to the queue.
 const AT_LEAST: Duration = Duration::from_millis(250);
+/// Changes of other jobs have this one looked at no more often than this.
+const AT_MOST: Duration = Duration::from_millis(50);
 /// The longest log that is printed, in bytes.
 const MOST: u64 = 256 << 20;
 
@@ -34,9 +36,11 @@ pub async fn logs(node: &Node, args: LogsArgs, format: Format) -> anyhow::Result
     match made(&record, attempt) {
         None => return Err(not_made(&record, attempt)),
         Some(made) if made.finished_at.is_some() => printer.ended(&record, made)?,
-        Some(made) => printer.running(&record, made)?.with_context(|| {
-            format!("attempt {attempt} runs on worker {}; --follow waits for its log", output::plain(&made.worker))
-        })?,
+        Some(made) => anyhow::ensure!(
+            printer.running(&record, made)?,
+            "attempt {attempt} runs on worker {}, and nothing of its log can be read here yet; --follow waits for it",
+            output::plain(&made.worker)
+        ),
     }
     printer.end()?;
     Ok(true)
@@ -67,13 +71,13 @@ async fn follow(
             return Ok(record);
         }
         if let Some(made) = made(&record, attempt) {
-            // That there is nothing to be read so far is nothing to be told again and again.
-            let _ = told.suspend(|| printer.running(&record, made))?;
+            told.suspend(|| printer.running(&record, made))?;
         }
         told.tell(match &record.progress {
             Some(progress) => output::progress(progress),
             None => format!("the job is {}", record.state),
         });
+        tokio::time::sleep(AT_MOST).await;
         changes.changed(AT_LEAST).await;
         record = find(queue, record.id).await?;
     }
@@ -176,11 +180,11 @@ impl Printer {
         self.array.extend(&[Log { attempt: made.attempt, log: &log }]).map(drop)
     }
 
-    /// Prints what is new in the log of an attempt that runs; within, that nothing of it can be read here.
-    fn running(&mut self, record: &Record, made: &AttemptRecord) -> anyhow::Result<io::Result<()>> {
+    /// Prints what is new in the log of an attempt that runs; whether there is a log that can be read here.
+    fn running(&mut self, record: &Record, made: &AttemptRecord) -> anyhow::Result<bool> {
         let file = match self.reader.live_log(record.id, made.attempt) {
-            Ok(file) => file,
-            Err(error) => return Ok(Err(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.context("reading the log failed")?,
         };
         let new = read(file, self.printed.len() as u64)?;
         if self.format == Format::Human {
@@ -190,7 +194,7 @@ impl Printer {
             self.array.extend(&[Log { attempt: made.attempt, log: &log }])?;
         }
         self.printed.extend_from_slice(&new);
-        Ok(Ok(()))
+        Ok(true)
     }
 
     fn print(&self, log: &[u8], is_end: bool) -> anyhow::Result<()> {

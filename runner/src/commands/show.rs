@@ -1,11 +1,11 @@
 //! `longboat show`: all that is known of a job.
 
 use super::result::served_at;
-use super::{Node, find, outbox};
-use crate::cli::Format;
+use super::{Node, find, outbox, unreadable};
+use crate::cli::{Format, Reference};
 use crate::output::{self, Field};
 use jiff::Timestamp;
-use longboat::job::{AttemptRecord, Document, JobId, Record, State, UniqueFor, Verdict, When};
+use longboat::job::{AttemptRecord, Document, Record, State, UniqueFor, Verdict, When};
 use longboat::policy::display_url;
 use serde_json::Value;
 use std::time::Duration;
@@ -13,8 +13,15 @@ use std::time::Duration;
 /// How many characters of params are shown to people.
 const MAX_PARAMS: usize = 1000;
 
-pub async fn show(node: &Node, id: JobId, format: Format) -> anyhow::Result<bool> {
-    let record = find(&*node.queue()?, id).await?;
+pub async fn show(node: &Node, job: Reference, format: Format) -> anyhow::Result<bool> {
+    let queue = node.queue()?;
+    let record = match job {
+        Reference::Id(id) => find(&*queue, id).await?,
+        Reference::Number(number) => match unreadable::look(&*queue, number, format).await? {
+            Some(record) => record,
+            None => return Ok(true),
+        },
+    };
     output::print(format, &record, human)?;
     Ok(true)
 }

@@ -16,6 +16,8 @@ const MOST: usize = 100_000;
 const NAMED: usize = 10;
 /// Jobs are looked at so often even if nothing tells of a change.
 const AT_LEAST: Duration = Duration::from_millis(500);
+/// Changes of other jobs have them looked at no more often than this.
+const AT_MOST: Duration = Duration::from_millis(10);
 
 /// A job that is waited for.
 #[derive(serde::Serialize)]
@@ -70,7 +72,7 @@ pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result
             break;
         }
         // Looking at many jobs after each change of any other must not keep the queue busy.
-        tokio::time::sleep(started.elapsed().min(left.unwrap_or(Duration::MAX))).await;
+        tokio::time::sleep(started.elapsed().max(AT_MOST).min(left.unwrap_or(Duration::MAX))).await;
         changes.changed(AT_LEAST.min(left.unwrap_or(AT_LEAST))).await;
     }
     bar.finish_and_clear();

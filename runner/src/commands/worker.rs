@@ -17,6 +17,9 @@ const SHOWN_LOG: usize = 2000;
 /// Works until the options or a signal end it; the queue may be shared with an HTTP server.
 pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) -> anyhow::Result<bool> {
     let queue = queue.map_or_else(|| node.queue(), Ok)?;
+    for caveat in queue.caveats().await? {
+        eprintln!("warning: {caveat}");
+    }
     let results = node.results()?;
     let slots = node.slots(args.slots);
     let executor = node.executor(Arc::new(node.sandbox(slots)?))?;

@@ -1,5 +1,7 @@
 //! How attempts end.
 
+mod kind;
+
 use super::{LimitName, is_unshowable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -123,24 +125,6 @@ pub enum Class {
 }
 
 impl Verdict {
-    /// The kinds that there are, as JSON spells them.
-    pub const KINDS: [&str; 14] = [
-        "done",
-        "failed",
-        "trapped",
-        "out-of-fuel",
-        "out-of-memory",
-        "deadline",
-        "result-quota",
-        "bad-result",
-        "input-unavailable",
-        "bad-module",
-        "cancelled",
-        "interrupted",
-        "lost",
-        "host-error",
-    ];
-
     /// What the verdict means for further attempts.
     pub fn class(&self) -> Class {
         match self {
@@ -160,26 +144,6 @@ impl Verdict {
             | Verdict::ResultQuota(_)
             | Verdict::BadResult { .. } => Class::Reproducible,
             Verdict::Cancelled { .. } => Class::Final,
-        }
-    }
-
-    /// The kind, as JSON spells it.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Verdict::Done => "done",
-            Verdict::Failed { .. } => "failed",
-            Verdict::Trapped { .. } => "trapped",
-            Verdict::OutOfFuel(_) => "out-of-fuel",
-            Verdict::OutOfMemory(_) => "out-of-memory",
-            Verdict::Deadline(_) => "deadline",
-            Verdict::ResultQuota(_) => "result-quota",
-            Verdict::BadResult { .. } => "bad-result",
-            Verdict::InputUnavailable { .. } => "input-unavailable",
-            Verdict::BadModule { .. } => "bad-module",
-            Verdict::Cancelled { .. } => "cancelled",
-            Verdict::Interrupted { .. } => "interrupted",
-            Verdict::Lost { .. } => "lost",
-            Verdict::HostError { .. } => "host-error",
         }
     }
 
@@ -261,21 +225,6 @@ mod tests {
         assert_eq!(forged.message(), Some("a [2J b worker: all is well"));
         let short = Verdict::Trapped { message: "x".to_owned() };
         assert_eq!(short.clone().clipped(), short);
-    }
-
-    #[test]
-    fn every_kind_is_read_by_its_name_and_there_are_no_others() {
-        for kind in Verdict::KINDS {
-            let fields = r#""message":"","limit":"fuel","allowed":0,"observed":0"#;
-            let verdict: Verdict = serde_json::from_str(&format!(r#"{{"kind":"{kind}",{fields}}}"#)).unwrap();
-            assert_eq!(verdict.kind(), kind);
-        }
-        let refusal = serde_json::from_str::<Verdict>(r#"{"kind":"x"}"#).unwrap_err().to_string();
-        assert_eq!(
-            refusal.matches('`').count() / 2,
-            1 + Verdict::KINDS.len(),
-            "the unknown one and all others: {refusal}"
-        );
     }
 
     #[test]

@@ -2,24 +2,36 @@
 //!
 //! Each process has one thread that writes (`writer`), two that read (`reader`), so that a long listing does not
 //! hold up a worker, and one that looks for other processes' commits (`watch`). The file is in WAL mode with full
-//! synchronisation, so all processes that use it must run on one machine.
+//! synchronisation, so all processes that use it must run on one machine; another mode (`sharing`) lets them run on
+//! many.
 
 mod act;
+mod admit;
+mod backup;
+mod check;
 mod claim;
+#[cfg(test)]
+pub(super) mod conformance;
 mod deliveries;
+mod export;
 mod fault;
+mod file;
 #[cfg(test)]
 mod fixture;
 mod forget;
+mod import;
 mod lane;
-#[cfg(test)]
-mod model;
+mod ledger;
+mod line;
+mod open;
+mod place;
 #[cfg(test)]
 mod processes;
 mod reader;
 mod records;
 mod schema;
 mod settle;
+mod sharing;
 mod status;
 mod submit;
 mod subscription;
@@ -28,6 +40,10 @@ mod tubes;
 mod watch;
 mod workers;
 mod writer;
+
+pub use self::file::{Copied, ExportError, Exported, Faults, Health, ImportError, ImportFault, Imported, QueueFile};
+pub(in crate::queue) use self::ledger::{Counts, Intent, Kind, Ledger, Place, Ruling, Sighting};
+pub use self::sharing::Sharing;
 
 use self::fault::Fault;
 use self::reader::Reader;
@@ -82,14 +98,22 @@ impl SqliteQueue {
     /// [`QueueError::Backend`], which names the file and says what to do, if the file is not a queue, was written
     /// by a newer version, stays locked, or cannot be read and written.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
-        Self::open_with_clock(path, Arc::new(Timestamp::now))
+        Self::open_as(path, Sharing::OneMachine)
     }
 
-    fn open_with_clock(path: &Path, clock: Clock) -> Result<Self, QueueError> {
-        Self::try_open(path, clock).map_err(|fault| fault.at(path))
+    /// The same for a file that is used in this way by all who use it.
+    ///
+    /// # Errors
+    /// The same, and if others use it in another way, or if it cannot be used in this way where it lies.
+    pub fn open_as(path: &Path, sharing: Sharing) -> Result<Self, QueueError> {
+        Self::open_with_clock(path, sharing, Arc::new(Timestamp::now))
     }
 
-    fn try_open(path: &Path, clock: Clock) -> Result<Self, Fault> {
+    fn open_with_clock(path: &Path, sharing: Sharing, clock: Clock) -> Result<Self, QueueError> {
+        Self::try_open(path, sharing, clock).map_err(|fault| fault.at(path))
+    }
+
+    fn try_open(path: &Path, sharing: Sharing, clock: Clock) -> Result<Self, Fault> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|error| {
                 Fault::Unusable(format!(
@@ -98,12 +122,12 @@ impl SqliteQueue {
             })?;
         }
         let changes = Arc::new(Changes::new());
-        let writer = Writer::start(schema::open_writer(path)?, path, Arc::clone(&changes))?;
-        let watcher = Watcher::start(schema::open_reader(path)?, Arc::clone(&changes))?;
+        let writer = Writer::start(open::writer(path, sharing)?, path, Arc::clone(&changes))?;
+        let watcher = Watcher::start(open::reader(path, sharing)?, sharing, Arc::clone(&changes))?;
         let shared = Shared {
             writer,
-            reader: Reader::start(schema::open_reader(path)?, path)?,
-            lister: Reader::start(schema::open_reader(path)?, path)?,
+            reader: Reader::start(open::reader(path, sharing)?, path)?,
+            lister: Reader::start(open::reader(path, sharing)?, path)?,
             watcher,
             changes,
             silence: Mutex::default(),

@@ -24,20 +24,15 @@ pub(super) struct Flush {
 }
 
 /// A directory that is to be synced.
-#[derive(Debug)]
 struct Request {
     place: PathBuf,
     since: Since,
-    answer: oneshot::Sender<io::Result<()>>,
+    answer: Box<dyn FnOnce(io::Result<()>) + Send>,
 }
 
 /// When somebody began to write what he will have synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Since(u64);
-
-/// Waits for the answer.
-#[derive(Debug)]
-pub(super) struct Ticket(oneshot::Receiver<io::Result<()>>);
 
 impl Flush {
     /// Starts the thread.
@@ -55,14 +50,25 @@ impl Flush {
         Since(self.failures.load(Ordering::Acquire))
     }
 
-    /// Asks for a sync of a directory that nobody writes to any more.
-    pub(super) fn ask(&self, place: PathBuf, since: Since) -> Ticket {
-        let (answer, ticket) = oneshot::channel();
+    /// Waits until a sync is over that began after this was called; nobody writes to the directory any more.
+    pub(super) async fn sync(&self, place: PathBuf, since: Since) -> io::Result<()> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(place, since, move |synced| drop(sender.send(synced)));
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// The same, for threads that may block.
+    pub(super) fn sync_blocking(&self, place: PathBuf, since: Since) -> io::Result<()> {
+        let (sender, answer) = mpsc::channel();
+        self.ask(place, since, move |synced| drop(sender.send(synced)));
+        answer.recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// A thread that is gone drops the request, and with it the answer.
+    fn ask(&self, place: PathBuf, since: Since, answer: impl FnOnce(io::Result<()>) + Send + 'static) {
         if let Some(requests) = &self.requests {
-            // A thread that is gone drops the request, and with it the answer.
-            let _ = requests.send(Request { place, since, answer });
+            let _ = requests.send(Request { place, since, answer: Box::new(answer) });
         }
-        Ticket(ticket)
     }
 }
 
@@ -73,18 +79,6 @@ impl Drop for Flush {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
-    }
-}
-
-impl Ticket {
-    /// Waits until a sync that began after it was asked for is over.
-    pub(super) async fn wait(self) -> io::Result<()> {
-        self.0.await.unwrap_or_else(|_| Err(stopped()))
-    }
-
-    /// The same on a thread that may block, which no thread of an asynchronous runtime may.
-    pub(super) fn blocking_wait(self) -> io::Result<()> {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(stopped()))
     }
 }
 
@@ -102,7 +96,7 @@ fn serve(requests: &Receiver<Request>, mut sync: Sync, failures: &AtomicU64) {
             failures.store(before + 1, Ordering::Release);
         }
         for Request { since, answer, .. } in group {
-            let _ = answer.send(match &synced {
+            answer(match &synced {
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
                 // The system tells of a write that failed once, to whoever syncs next, whosever it was.
                 Ok(()) if since != Since(before) => Err(io::Error::other("a sync failed while it was being written")),
@@ -129,6 +123,13 @@ mod tests {
         (Flush::start(sync).unwrap(), outcomes, groups)
     }
 
+    /// Asks, and goes on; the answer comes through the channel.
+    fn ask(flush: &Flush, name: &str, since: Since) -> Receiver<io::Result<()>> {
+        let (sender, answer) = mpsc::channel();
+        flush.ask(place(name), since, move |synced| drop(sender.send(synced)));
+        answer
+    }
+
     fn place(name: &str) -> PathBuf {
         PathBuf::from(name)
     }
@@ -140,36 +141,36 @@ mod tests {
     #[test]
     fn those_who_ask_during_a_sync_share_the_next_one() {
         let (flush, outcomes, groups) = gated();
-        let first = flush.ask(place("a"), flush.since());
+        let first = ask(&flush, "a", flush.since());
         assert_eq!(groups.recv().unwrap(), [place("a")]);
-        let mut late: Vec<_> = ["b", "c"].map(|name| flush.ask(place(name), flush.since())).into();
+        let late = ["b", "c"].map(|name| ask(&flush, name, flush.since()));
         outcomes.send(Ok(())).unwrap();
-        first.blocking_wait().unwrap();
+        first.recv().unwrap().unwrap();
         assert_eq!(groups.recv().unwrap(), [place("b"), place("c")]);
-        let answered_early = late.iter_mut().any(|ticket| ticket.0.try_recv().is_ok());
+        let answered_early = late.iter().any(|ticket| ticket.try_recv().is_ok());
         assert!(!answered_early, "the sync that covers them is not over");
         outcomes.send(Ok(())).unwrap();
-        late.into_iter().for_each(|ticket| ticket.blocking_wait().unwrap());
+        late.into_iter().for_each(|ticket| ticket.recv().unwrap().unwrap());
     }
 
     #[test]
     fn a_sync_that_fails_fails_for_all_of_its_group_and_for_those_who_were_writing() {
         let (flush, outcomes, groups) = gated();
         let writing = flush.since();
-        let gate = flush.ask(place("gate"), flush.since());
+        let gate = ask(&flush, "gate", flush.since());
         groups.recv().unwrap();
-        let group = ["a", "b"].map(|name| flush.ask(place(name), flush.since()));
+        let group = ["a", "b"].map(|name| ask(&flush, name, flush.since()));
         outcomes.send(Ok(())).unwrap();
-        gate.blocking_wait().unwrap();
+        gate.recv().unwrap().unwrap();
         outcomes.send(failed()).unwrap();
         for ticket in group {
-            assert_eq!(ticket.blocking_wait().unwrap_err().to_string(), "the disk is on fire");
+            assert_eq!(ticket.recv().unwrap().unwrap_err().to_string(), "the disk is on fire");
         }
         outcomes.send(Ok(())).unwrap();
-        let told = flush.ask(place("c"), writing).blocking_wait().unwrap_err().to_string();
+        let told = ask(&flush, "c", writing).recv().unwrap().unwrap_err().to_string();
         assert!(told.contains("while it was being written"), "{told}");
         outcomes.send(Ok(())).unwrap();
-        flush.ask(place("d"), flush.since()).blocking_wait().unwrap();
+        ask(&flush, "d", flush.since()).recv().unwrap().unwrap();
     }
 
     #[test]
@@ -182,17 +183,17 @@ mod tests {
             Ok(())
         });
         let flush = Flush::start(sync).unwrap();
-        let tickets = ["a", "b", "c"].map(|name| flush.ask(place(name), flush.since()));
+        let tickets = ["a", "b", "c"].map(|name| ask(&flush, name, flush.since()));
         drop(flush);
-        tickets.into_iter().for_each(|ticket| ticket.blocking_wait().unwrap());
+        tickets.into_iter().for_each(|ticket| ticket.recv().unwrap().unwrap());
         assert_eq!(*count.lock().unwrap(), 3);
     }
 
     #[test]
     fn a_thread_that_is_gone_is_an_error() {
         let flush = Flush::start(Box::new(|_| panic!("a bug"))).unwrap();
-        let told = flush.ask(place("a"), flush.since()).blocking_wait().unwrap_err().to_string();
+        let told = flush.sync_blocking(place("a"), flush.since()).unwrap_err().to_string();
         assert!(told.contains("has stopped"), "{told}");
-        assert!(flush.ask(place("b"), flush.since()).blocking_wait().is_err());
+        assert!(flush.sync_blocking(place("b"), flush.since()).is_err());
     }
 }

@@ -37,14 +37,42 @@ impl ProcessLock {
         }
     }
 
-    /// The random name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// A name that starts with `name`, was not given out before, and shows who owns it.
     pub(super) fn own(&self, name: &str) -> String {
         format!("{name}.{}.{}", self.count.fetch_add(1, Ordering::Relaxed), self.name)
+    }
+
+    /// Removes what belongs to no living process.
+    ///
+    /// Whatever it is gets a name of this process first, which only one of those who come at once can give it: two
+    /// that removed the same directory would stand in each other's way.
+    pub(super) fn sweep(&self, directory: &Path) -> io::Result<()> {
+        let mut living = Vec::new();
+        let mut others = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            // Names with other bytes than these are nobody's.
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match name.strip_suffix(SUFFIX) {
+                Some(owner) if is_alive(&path)? => living.push(owner.to_owned()),
+                Some(_) => {}
+                None => others.push(path),
+            }
+        }
+        for path in others {
+            let owner = path.extension().and_then(|owner| owner.to_str()).unwrap_or_default();
+            // An owner that is not in the list may have started since it was read.
+            let lock = directory.join(format!("{owner}{SUFFIX}"));
+            if living.iter().any(|alive| alive == owner) || is_alive(&lock)? {
+                continue;
+            }
+            let mine = directory.join(self.own("swept"));
+            match fs::rename(&path, &mine) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed.and_then(|()| tree::remove(&mine))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -52,31 +80,6 @@ impl Drop for ProcessLock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
-}
-
-/// Removes what belongs to no living process.
-pub(super) fn sweep(directory: &Path) -> io::Result<()> {
-    let mut living = Vec::new();
-    let mut others = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        // Names with other bytes than these are nobody's.
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match name.strip_suffix(SUFFIX) {
-            Some(owner) if is_alive(&path)? => living.push(owner.to_owned()),
-            Some(_) => {}
-            None => others.push(path),
-        }
-    }
-    for path in others {
-        let owner = path.extension().and_then(|owner| owner.to_str()).unwrap_or_default();
-        // An owner that is not in the list may have started since it was read.
-        let lock = directory.join(format!("{owner}{SUFFIX}"));
-        if !living.iter().any(|alive| alive == owner) && !is_alive(&lock)? {
-            tree::remove(&path)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether the lock is held; one that is not is removed.

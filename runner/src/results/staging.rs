@@ -1,12 +1,12 @@
 //! An attempt's results while nobody sees them, and the step that puts them in place.
 
-use super::flush::{Since, Ticket};
+use super::flush::Since;
 use super::{DOCUMENT, FILES, LIVE_LOG, LOG, Root, at, tree};
 use crate::job::JobId;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -77,7 +77,7 @@ impl Staging {
         }
     }
 
-    /// Puts the attempt in its place and has it synced. Only the queue's commit publishes it. It blocks.
+    /// Puts the attempt in its place, from where a sync makes it durable and the queue's commit publishes it. It blocks.
     ///
     /// Whatever was in that place goes: only the lease's holder makes an attempt of this number, so it is left over,
     /// by a restored backup or by another queue.
@@ -89,18 +89,16 @@ impl Staging {
         let name = format!("{}.{}", self.id.hex(), self.attempt);
         let sealed = Sealed { root: Arc::clone(&self.root), name, place };
         self.move_to(&sealed, document, log, keep_files).map_err(|error| at(&sealed.place, &error))?;
-        let ticket = self.root.flush.ask(sealed.place.clone(), self.since);
-        Ok(Placed { sealed, ticket })
+        Ok(Placed { sealed, since: self.since })
     }
 
-    /// Puts the attempt in its place, on disk for good when this returns. It blocks, perhaps for long, and must not
-    /// be called on a thread of an asynchronous runtime.
+    /// Puts the attempt in its place, on disk for good when this returns. It blocks, perhaps for long.
     ///
     /// # Errors
     /// As for [`place`](Self::place) and [`Placed::synced`].
     pub fn seal(self, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<Sealed> {
-        let Placed { sealed, ticket } = self.place(document, log, keep_files)?;
-        match ticket.blocking_wait() {
+        let Placed { sealed, since } = self.place(document, log, keep_files)?;
+        match sealed.root.flush.sync_blocking(sealed.place.clone(), since) {
             Ok(()) => Ok(sealed),
             Err(error) => Err(sealed.give_up(&error)),
         }
@@ -121,7 +119,10 @@ impl Staging {
         let mut put = self.put(sealed);
         for _ in 1..TRIES {
             match put {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => put = self.put(sealed),
+                // One that goes while it is made is told as one that is there already.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+                    put = self.put(sealed);
+                }
                 _ => break,
             }
         }
@@ -183,7 +184,7 @@ impl Drop for Staging {
 #[must_use = "a placed attempt is synced before the queue hears of it"]
 pub struct Placed {
     sealed: Sealed,
-    ticket: Ticket,
+    since: Since,
 }
 
 impl Placed {
@@ -196,8 +197,8 @@ impl Placed {
     /// # Errors
     /// The disk's; nothing is left in place then.
     pub async fn synced(self) -> io::Result<Sealed> {
-        let Self { sealed, ticket } = self;
-        let Err(error) = ticket.wait().await else { return Ok(sealed) };
+        let Self { sealed, since } = self;
+        let Err(error) = sealed.root.flush.sync(sealed.place.clone(), since).await else { return Ok(sealed) };
         let given_up = tokio::task::spawn_blocking(move || sealed.give_up(&error)).await;
         Err(given_up.unwrap_or_else(io::Error::other))
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use std::io::Read as _;
+use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::sync::mpsc;
 use tempfile::TempDir;
 
 const ID: &str = "bc3a0001-0203-0405-0607-08090a0b0c0d";
@@ -45,6 +47,21 @@ fn a_sealed_attempt_is_where_msg_qworker_had_it() {
     assert_eq!(text(published.log()), "a line\n");
     assert_eq!(text(published.open_file("a.csv")), "1,2");
     assert_eq!(staged(&results), 0);
+}
+
+#[test]
+fn the_log_of_an_attempt_that_runs_can_be_read_and_is_no_part_of_what_it_leaves() {
+    let (_directory, results) = tree();
+    let (reader, staging) = (&results.root.reader, results.stage(id(), 12));
+    let is_missing =
+        |attempt| reader.live_log(id(), attempt).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    assert!(is_missing(12), "its guest has written nothing");
+    std::io::Write::write_all(&mut staging.live_log()().unwrap(), b"a line\n").unwrap();
+    assert!(is_missing(1) && is_missing(2), "other attempts have others");
+    let log = reader.live_log(id(), 12).and_then(io::read_to_string).unwrap();
+    assert_eq!(log, "a line\n");
+    let _sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
+    assert!(is_missing(12) && !results.published(id(), 12).path().join(LIVE_LOG).exists());
 }
 
 #[test]
@@ -103,21 +120,29 @@ fn reading_results_writes_nothing() {
 fn the_links_of_a_job_follow_the_published_attempt() {
     let (_directory, results) = tree();
     let job = results.directory(id());
-    let staging = results.stage(id(), 1);
-    staging.files().unwrap().write("a", "1").unwrap();
-    let _sealed = staging.seal(b"one", b"", true).unwrap();
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let _sealed = results.stage(id(), 1).seal(b"one", b"", false).unwrap();
     results.expose(id(), 1).unwrap();
     assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "one");
-    assert_eq!(fs::read_to_string(job.join("files/a")).unwrap(), "1");
-    assert!(fs::read_link(job.join("files")).unwrap().is_relative());
-    let _sealed = results.stage(id(), 3).seal(b"three", b"log", false).unwrap();
+    assert_eq!(names(), ["attempts", "latest", "log.txt", "result.json"]);
+    let staging = results.stage(id(), 3);
+    staging.files().unwrap().write("a", "3").unwrap();
+    let _sealed = staging.seal(b"three", b"log", true).unwrap();
     results.expose(id(), 3).unwrap();
     results.expose(id(), 3).unwrap();
-    assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "three");
-    assert_eq!(fs::read_to_string(job.join("log.txt")).unwrap(), "log");
-    let mut names: Vec<_> = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["attempts", "log.txt", "result.json"]);
+    for (name, text) in
+        [("result.json", "three"), ("log.txt", "log"), ("files/a", "3"), ("latest/result.json", "three")]
+    {
+        assert_eq!(fs::read_to_string(job.join(name)).unwrap(), text);
+    }
+    for link in ["latest", "files", "result.json"] {
+        assert!(fs::read_link(job.join(link)).unwrap().is_relative());
+    }
+    assert_eq!(names(), ["attempts", "files", "latest", "log.txt", "result.json"]);
     results.remove(id()).unwrap();
     results.remove(id()).unwrap();
     assert!(!job.exists() && staged(&results) == 0);
@@ -171,6 +196,35 @@ fn a_job_that_is_removed_while_stale_attempts_are_sealed_leaves_nothing_behind()
     results.remove(id()).unwrap();
     assert!(!results.directory(id()).exists());
     assert_eq!(staged(&results), 0);
+}
+
+#[test]
+fn the_links_never_go_back_to_an_earlier_attempt() {
+    let (_directory, results) = tree();
+    let job = results.directory(id());
+    for attempt in 1..=20 {
+        let (document, staging) = (attempt.to_string(), results.stage(id(), attempt));
+        if attempt > 1 {
+            staging.files().unwrap().write("a", &document).unwrap();
+        }
+        let _sealed = staging.seal(document.as_bytes(), b"", true).unwrap();
+    }
+    let shown = || fs::read_to_string(job.join("result.json")).unwrap();
+    // Whoever was slow after its commit comes when the job was kicked and has ended anew.
+    for (attempt, expected) in [(2, "2"), (1, "2"), (3, "3")] {
+        results.expose(id(), attempt).unwrap();
+        assert_eq!(shown(), expected);
+        assert!(job.join("files").exists());
+    }
+    std::thread::scope(|scope| {
+        for attempt in 4..=20 {
+            let results = &results;
+            scope.spawn(move || results.expose(id(), attempt).unwrap());
+        }
+    });
+    assert_eq!(shown(), "20");
+    let hidden = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(hidden.filter(|name| name.starts_with('.')).count(), 0, "nothing is left beside them");
 }
 
 #[test]
@@ -250,4 +304,92 @@ fn what_a_dead_process_staged_is_swept_and_what_a_living_one_stages_is_not() {
     drop(staging.seal(b"{}", b"", true).unwrap());
     drop((living, third));
     assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), 0, "no lock is left");
+}
+
+#[test]
+fn processes_that_start_at_once_sweep_what_dead_ones_left_without_hindering_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("results");
+    for dead in 0..50 {
+        let left = root.join(format!(".staging/bc3a.{dead}.0.{dead:016x}/files/deep/deeper"));
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("file"), "").unwrap();
+        fs::write(root.join(format!(".staging/{dead:016x}.lock")), "").unwrap();
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| drop(Results::open(&root).unwrap()));
+        }
+    });
+    assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), 0);
+}
+
+/// A tree whose syncs wait to be told what comes of them, and tell of the attempts that are in place by then.
+fn gated() -> (TempDir, Results, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<bool>>) {
+    let directory = tempfile::tempdir().unwrap();
+    let (outcomes, outcome) = mpsc::channel();
+    let (began, groups) = mpsc::channel();
+    let syncing = |_: &Path| -> io::Result<flush::Sync> {
+        Ok(Box::new(move |places| {
+            began.send(places.iter().map(|place| place.join(DOCUMENT).exists()).collect()).unwrap();
+            outcome.recv().unwrap()
+        }))
+    };
+    let results = Results::open_with(&directory.path().join("results"), syncing).unwrap();
+    (directory, results, outcomes, groups)
+}
+
+#[tokio::test]
+async fn attempts_are_sealed_by_a_sync_that_began_when_they_were_in_their_places() {
+    let (_directory, results, outcomes, groups) = gated();
+    let placed = [1, 2].map(|attempt| results.stage(id(), attempt).place(b"{}", b"", true).unwrap());
+    let [first, second] = placed.map(|placed| tokio::spawn(placed.synced()));
+    let (outcomes, groups, in_place) = tokio::task::spawn_blocking(move || {
+        let mut seen = groups.recv().unwrap();
+        outcomes.send(Ok(())).unwrap();
+        if seen.len() == 1 {
+            seen.extend(groups.recv().unwrap());
+            outcomes.send(Ok(())).unwrap();
+        }
+        (outcomes, groups, seen)
+    })
+    .await
+    .unwrap();
+    assert_eq!(in_place, [true, true], "both were in their places");
+    let _sealed = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    drop((outcomes, groups));
+}
+
+#[tokio::test]
+async fn a_failing_disk_leaves_none_of_the_group_in_place() {
+    let (_directory, results, outcomes, groups) = gated();
+    let placed = [1, 2, 3].map(|attempt| results.stage(id(), attempt).place(b"{}", b"", true).unwrap());
+    // Should they not be one group, the second one fails as well.
+    (0..3).for_each(|_| outcomes.send(Err(io::Error::other("the disk is on fire"))).unwrap());
+    let ended = futures_util::future::join_all(placed.map(Placed::synced)).await;
+    for (ended, attempt) in ended.into_iter().zip(1..) {
+        let told = ended.unwrap_err().to_string();
+        assert!(told.contains(&format!("attempts/{attempt}")) && told.ends_with("the disk is on fire"), "{told}");
+        assert_eq!(results.published(id(), attempt).document().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+    assert_eq!(staged(&results), 0);
+    drop(groups);
+}
+
+#[test]
+fn an_attempt_that_leaves_little_makes_no_directory_but_its_own() {
+    let (_directory, results) = tree();
+    let staging = results.stage(id(), 1);
+    assert_eq!(staged(&results), 0, "nothing is made before it is needed");
+    let _sealed = staging.seal(b"{}", b"", true).unwrap();
+    let place = results.published(id(), 1).path().to_owned();
+    let mut names: Vec<_> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [LOG, DOCUMENT]);
+    let staging = results.stage(id(), 2);
+    let scratch = staging.scratch()().unwrap();
+    scratch.write("1", "x").unwrap();
+    assert_eq!(staged(&results), 1);
+    let _sealed = staging.seal(b"{}", b"", false).unwrap();
+    assert!(!results.published(id(), 2).path().join("scratch").exists());
 }

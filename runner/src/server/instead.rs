@@ -68,14 +68,8 @@ impl IntoResponse for Instead {
             }
             Instead::Elsewhere { id, url } => {
                 let document = json!({"location": url, "id": id, "timestamp": now});
-                match HeaderValue::from_str(url.as_str()) {
-                    Ok(location) => {
-                        let mut response = uncached(StatusCode::TEMPORARY_REDIRECT, &document);
-                        response.headers_mut().insert(header::LOCATION, location);
-                        response
-                    }
-                    Err(_) => problem(StatusCode::NOT_FOUND, "what is asked for has no URL at the node that holds it"),
-                }
+                let location = [(header::LOCATION, String::from(url))];
+                (location, uncached(StatusCode::TEMPORARY_REDIRECT, &document)).into_response()
             }
             Instead::NotHere(id) => {
                 let error = "the result of this job is not at this node: it was removed, or another node holds it and \

@@ -39,8 +39,8 @@ mod tests {
         let large = backlog.enter(usize::MAX).await;
         assert!(backlog.enter(0).now_or_never().is_none());
         drop(large);
-        let _large = backlog.enter(128 * BYTES).await;
-        let small: Vec<_> = (0..127).map(|_| backlog.enter(0).now_or_never()).collect();
+        let _large = backlog.enter(200 * BYTES).await;
+        let small: Vec<_> = (0..55).map(|_| backlog.enter(0).now_or_never()).collect();
         assert!(small.iter().all(Option::is_some) && backlog.enter(0).now_or_never().is_none());
     }
 }

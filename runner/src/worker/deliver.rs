@@ -65,17 +65,20 @@ impl Outbox {
     /// end lets finish what is being sent, and one that is to stop now waits for nothing. What has not arrived by then
     /// is due at the next start.
     pub(super) async fn finish(mut self, shutdown: &mut watch::Receiver<Shutdown>) {
-        let told = *shutdown.borrow();
-        let (until, bound) = match told {
-            Shutdown::No => (Until::AllTried, LAST_ROUND),
-            Shutdown::Drain => (Until::Landed, GRACE),
-            Shutdown::Now => (Until::Landed, Duration::ZERO),
-        };
-        self.until.send_replace(until);
-        tokio::select! {
-            _ = &mut self.task => return,
-            () = tokio::time::sleep(bound) => {}
-            Ok(_) = shutdown.wait_for(|now| *now > told) => {}
+        loop {
+            let told = *shutdown.borrow();
+            let (until, bound) = match told {
+                Shutdown::No => (Until::AllTried, LAST_ROUND),
+                Shutdown::Drain => (Until::Landed, GRACE),
+                Shutdown::Now => (Until::Landed, Duration::ZERO),
+            };
+            self.until.send_replace(until);
+            tokio::select! {
+                _ = &mut self.task => return,
+                () = tokio::time::sleep(bound) => break,
+                // From here on there is less time.
+                Ok(_) = shutdown.wait_for(|now| *now > told) => {}
+            }
         }
         self.until.send_replace(Until::Landed);
         self.cut.cancel();
@@ -142,7 +145,7 @@ impl Courier {
 
     /// One try, or none if the receiver is left alone at the moment.
     async fn carry(self: Arc<Self>, delivery: Delivery) {
-        let outcome = match self.receivers.admit(&delivery.url, Instant::now()) {
+        let outcome = match self.receivers.admit(&delivery.url, jitter(&delivery), Instant::now()) {
             Err(after) => Delivered::Untried { after },
             Ok(()) => tokio::select! {
                 outcome = self.attempt(&delivery) => outcome,
@@ -203,12 +206,15 @@ async fn wait_for(news: &mut dyn Watch) {
     news.changed(LOOK).await;
 }
 
+/// The id is random enough to keep results apart that failed together.
+fn jitter(delivery: &Delivery) -> f64 {
+    f64::from(delivery.id.as_bytes()[15]) / 255.0
+}
+
 /// What follows from a failure that may pass.
 fn again(delivery: &Delivery, now: Timestamp, reason: String, retry_after: Option<Duration>) -> Delivered {
     let tries = delivery.tries.saturating_add(1);
-    // The id is random enough to keep results apart that failed together.
-    let jitter = f64::from(delivery.id.as_bytes()[15]) / 255.0;
-    let after = backoff(tries, retry_after.unwrap_or_default(), jitter);
+    let after = backoff(tries, retry_after.unwrap_or_default(), jitter(delivery));
     let age = Duration::try_from(now.duration_since(delivery.since)).unwrap_or_default();
     if age + after < PATIENCE {
         return Delivered::Again { after, reason };

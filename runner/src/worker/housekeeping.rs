@@ -7,7 +7,6 @@
 
 use super::Shared;
 use crate::queue::{Cursor, QueueError, Retention};
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,14 +60,17 @@ async fn remove_results(shared: &Shared, place: &mut Option<Cursor>) {
             return;
         }
         let results = Arc::clone(&shared.results);
-        let removed = tokio::task::spawn_blocking(move || {
-            // What cannot be removed holds up nothing else; the next start of a worker tries again.
-            let removed: Vec<io::Result<()>> = ids.into_iter().map(|id| results.remove(id)).collect();
-            removed.into_iter().collect::<io::Result<()>>()
-        });
-        match removed.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => shared.trouble("removing the results of deleted jobs", &error),
+        let remove = move || {
+            let mut failure = None;
+            for id in ids {
+                // What cannot be removed holds up nothing else; the next start of a worker tries again.
+                failure = results.remove(id).err().or(failure);
+            }
+            failure
+        };
+        match tokio::task::spawn_blocking(remove).await {
+            Ok(None) => {}
+            Ok(Some(error)) => shared.trouble("removing the results of deleted jobs", &error),
             Err(panic) => shared.trouble("removing the results of deleted jobs", &panic),
         }
         match next {

@@ -1,5 +1,7 @@
 //! Workers with a real queue that fails when it is told to.
 
+mod pipeline;
+
 use super::*;
 use crate::config::{LimitsConfig, NanBits};
 use crate::fetch::{Fetcher, Sender};
@@ -22,6 +24,8 @@ pub(super) struct Unsteady {
     queue: SqliteQueue,
     fails_to_claim: AtomicBool,
     fails_to_settle: AtomicBool,
+    /// Whether settles have to wait.
+    holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
     /// Heartbeats that came.
     pub(super) heard: AtomicU32,
@@ -60,6 +64,7 @@ impl Queue for Unsteady {
         self.queue.progress(lease, progress).await
     }
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError> {
+        let _ = self.holds_settles.subscribe().wait_for(|holds| !holds).await;
         unless(&self.fails_to_settle)?;
         self.queue.settle(worker, lease, settlement).await
     }
@@ -126,6 +131,7 @@ impl Fixture {
             queue: SqliteQueue::open(&directory.path().join("queue.db")).unwrap(),
             fails_to_claim: AtomicBool::default(),
             fails_to_settle: AtomicBool::default(),
+            holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
             heard: AtomicU32::default(),
         });
@@ -138,17 +144,10 @@ impl Fixture {
     }
 
     fn observed(&self, observer: Observer) -> Worker {
-        let options = WorkerOptions {
-            name: "a".to_owned(),
-            tubes: vec![Tube::default()],
-            slots: 2,
-            max_jobs: Some(1),
-            until_empty: false,
-            lease: Duration::from_secs(15),
-            heartbeat: Duration::from_secs(5),
-            public_url: None,
-            retention: Retention::default(),
-        };
+        self.worker_with(WorkerOptions { max_jobs: Some(1), ..options(2) }, observer)
+    }
+
+    fn worker_with(&self, options: WorkerOptions, observer: Observer) -> Worker {
         let config = SandboxConfig {
             slots: 2,
             threads: 1,
@@ -158,7 +157,7 @@ impl Fixture {
             nan_bits: NanBits::Platform,
         };
         let sandbox = Arc::new(Sandbox::new(&config).unwrap());
-        let registry = Registry::open(&self.directory.path().join("algorithms")).unwrap();
+        let registry = self.registry();
         let policy = UrlPolicy::new(Purpose::Input, Rules::default());
         let fetcher = Fetcher::new(policy, self.directory.path().to_owned()).unwrap();
         let executor = Executor::new(sandbox, registry, fetcher, LimitsConfig::default());
@@ -166,6 +165,10 @@ impl Fixture {
         let sender = Sender::new(UrlPolicy::new(Purpose::Result, loopback)).unwrap();
         let queue = Arc::clone(&self.queue) as Arc<dyn Queue>;
         Worker::new(options, queue, executor, sender, Arc::clone(&self.results), observer).unwrap()
+    }
+
+    fn registry(&self) -> Registry {
+        Registry::open(&self.directory.path().join("algorithms")).unwrap()
     }
 
     /// A worker, and the troubles that it tells of.
@@ -197,6 +200,21 @@ impl Fixture {
 
     pub(super) fn remove_result(&self, id: JobId) {
         self.results.remove(id).unwrap();
+    }
+}
+
+/// How a worker works that nothing but a signal ends.
+fn options(slots: u32) -> WorkerOptions {
+    WorkerOptions {
+        name: "a".to_owned(),
+        tubes: vec![Tube::default()],
+        slots,
+        max_jobs: None,
+        until_empty: false,
+        lease: Duration::from_secs(15),
+        heartbeat: Duration::from_secs(5),
+        public_url: None,
+        retention: Retention::default(),
     }
 }
 

@@ -34,11 +34,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
+    targets::beanstalkd::TARGET,
     targets::calls::TARGET,
     targets::config::TARGET,
     targets::data_url::TARGET,
     targets::document::TARGET,
+    targets::import::TARGET,
     targets::jobs::TARGET,
     targets::module::TARGET,
     targets::name::TARGET,

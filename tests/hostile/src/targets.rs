@@ -1,9 +1,11 @@
 //! The targets, one reader of foreign bytes each.
 
+pub mod beanstalkd;
 pub mod calls;
 pub mod config;
 pub mod data_url;
 pub mod document;
+pub mod import;
 pub mod jobs;
 pub mod module;
 pub mod name;

@@ -27,7 +27,7 @@ macro_rules! no_bytes_break {
     };
 }
 
-no_bytes_break! { calls config data_url document jobs module name program quantity request response returned rule tree }
+no_bytes_break! { beanstalkd calls config data_url document import jobs module name program quantity request response returned rule tree }
 
 #[test]
 fn a_damaged_algorithm_is_refused_or_runs_to_a_verdict() -> anyhow::Result<()> {

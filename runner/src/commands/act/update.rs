@@ -7,7 +7,6 @@ use crate::commands::{Node, Usage, source, submit};
 use anyhow::Context;
 use clap::ValueEnum;
 use longboat::job::{Document, JobId, LimitsRequest};
-use longboat::policy::{Purpose, UrlPolicy};
 use longboat::queue::{Action, Queue, Refusal};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -45,8 +44,7 @@ impl Changes {
         let config = &node.config.limits;
         limits.resolve(args.ttr, &config.default, &config.ceiling).context("nothing was done")?;
         if let Some(url) = &args.result_url {
-            let policy = UrlPolicy::new(Purpose::Result, node.config.result_url.clone());
-            policy.check_url(url).context("--result-url")?;
+            node.result_policy().check_url(url).context("--result-url")?;
         }
         let own = OwnChanges {
             params: job.params.as_deref().map(|params| source::params(Some(params), &[])).transpose()?,

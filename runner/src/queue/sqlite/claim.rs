@@ -16,6 +16,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 const SWEEP: i64 = 256;
 /// As many unreadable jobs are buried by one claim.
 const UNREADABLE: usize = 16;
+/// One claim ends with the job whose document passes so many bytes: all of them are in memory until they are run.
+const BYTES: u64 = 16 << 20;
 
 /// Jobs that become due together are promoted in the order in which they will be claimed.
 const PROMOTE: &str = "
@@ -52,13 +54,14 @@ pub(super) fn claim(
     connection.prepare_cached(PROMOTE)?.execute(named_params! {":now": now, ":sweep": SWEEP})?;
     cancel_expired(connection, now)?;
     let tubes = tubes::open(connection, tubes, now)?;
-    let (mut claimed, mut unreadable) = (Vec::new(), 0);
-    while claimed.len() < most && unreadable < UNREADABLE {
+    let (mut claimed, mut unreadable, mut bytes) = (Vec::new(), 0, 0);
+    while claimed.len() < most && unreadable < UNREADABLE && bytes < BYTES {
         let Some((_, seq)) = most_urgent(connection, worker, &tubes, now)? else { break };
         match document(connection, seq, now)? {
             Some(document) => claimed.push(take(connection, worker, seq, document, now)?),
             None => unreadable += 1,
         }
+        bytes += size(connection, seq)?;
     }
     Ok(claimed)
 }
@@ -113,6 +116,12 @@ fn document(connection: &Connection, seq: i64, now: i64) -> Result<Option<Docume
     }
 }
 
+/// The bytes of a job's document.
+fn size(connection: &Connection, seq: i64) -> Result<u64, Fault> {
+    let mut statement = connection.prepare_cached("SELECT octet_length(json) FROM documents WHERE seq = ?1")?;
+    Ok(statement.query_row([seq], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 fn take(connection: &Connection, worker: &WorkerId, seq: i64, document: Document, now: i64) -> Result<Claimed, Fault> {
     // A lease can only run out if the worker's heartbeats are watched.
     workers::ensure(connection, worker, now)?;
@@ -142,88 +151,11 @@ fn take(connection: &Connection, worker: &WorkerId, seq: i64, document: Document
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Decision, Span};
-    use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+    use crate::job::Span;
+    use crate::queue::sqlite::fixture::{Fixture, document, worker};
     use crate::queue::{Queue, QueueError};
+    use rusqlite::{StatementStatus, ToSql};
     use std::time::Duration;
-
-    #[tokio::test]
-    async fn the_most_urgent_job_comes_first_and_among_equals_the_first_submitted() {
-        let fixture = Fixture::new();
-        let mut ids = Vec::new();
-        for priority in [1024, 7, 1024, 0, 7] {
-            ids.push(fixture.submit(Document { priority, ..document() }).await);
-        }
-        let delayed = Document { priority: 0, delay: Some(Span(Duration::from_secs(60))), ..document() };
-        let delayed = fixture.submit(delayed).await;
-        let first = fixture.claim("a").await.unwrap();
-        assert_eq!((first.lease.id, first.lease.attempt), (ids[3], 1));
-        fixture.advance(Duration::from_secs(60));
-        let mut order = Vec::new();
-        while let Some(claimed) = fixture.claim("a").await {
-            order.push(claimed.lease.id);
-        }
-        assert_eq!(order, [delayed, ids[1], ids[4], ids[0], ids[2]]);
-    }
-
-    #[tokio::test]
-    async fn a_retried_job_keeps_its_place_and_its_attempts_go_on() {
-        let fixture = Fixture::new();
-        let first = fixture.submit(document()).await;
-        let second = fixture.submit(document()).await;
-        let claimed = fixture.claim("a").await.unwrap();
-        let retry = Decision::Retry(Duration::from_secs(1));
-        fixture.settle("a", &claimed.lease, failed(), retry).await.unwrap();
-        assert_eq!(fixture.claim("a").await.unwrap().lease.id, second, "the first one waits");
-        let third = fixture.submit(document()).await;
-        fixture.advance(Duration::from_secs(1));
-        let again = fixture.claim("a").await.unwrap();
-        assert_eq!((again.lease.id, again.lease.attempt, again.attempts), (first, 2, 2));
-        assert_eq!(fixture.claim("a").await.unwrap().lease.id, third);
-    }
-
-    #[tokio::test]
-    async fn a_pinned_job_is_for_exactly_the_worker_that_it_names() {
-        let fixture = Fixture::new();
-        let pinned = fixture.submit(Document { host: Some("node1".to_owned()), ..document() }).await;
-        assert!(fixture.claim("node10").await.is_none());
-        assert!(fixture.claim("node").await.is_none());
-        assert_eq!(fixture.claim("node1").await.unwrap().lease.id, pinned);
-    }
-
-    #[tokio::test]
-    async fn only_jobs_of_the_workers_tubes_are_claimed() {
-        let fixture = Fixture::new();
-        let tube: Tube = "other".parse().unwrap();
-        let id = fixture.submit(Document { tube: tube.clone(), ..document() }).await;
-        assert!(fixture.claim("a").await.is_none());
-        let claimed = fixture.queue.claim(&worker("a"), &[Tube::default(), tube], 1).await.unwrap().remove(0);
-        assert_eq!((claimed.lease.id, claimed.job.document.tube.as_str()), (id, "other"));
-    }
-
-    #[tokio::test]
-    async fn a_job_that_expires_before_it_is_started_is_cancelled() {
-        let fixture = Fixture::new();
-        let expires = Some("10s".parse().unwrap());
-        let ready = fixture.submit(Document { expires, ..document() }).await;
-        let held = fixture.submit(Document { expires, hold: true, ..document() }).await;
-        let started = fixture.submit(Document { expires, priority: 0, ..document() }).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        assert_eq!(lease.id, started);
-        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        fixture.advance(Duration::from_secs(11));
-        let before = [fixture.find(ready).await, fixture.find(held).await];
-        assert_eq!(fixture.claim("a").await.unwrap().lease.id, started, "it was started in time");
-        assert!(fixture.claim("a").await.is_none());
-        for record in [fixture.find(ready).await, fixture.find(held).await] {
-            assert_eq!((record.state, record.attempts), (State::Cancelled, 0));
-            assert!(matches!(record.verdict, Some(Verdict::Cancelled { .. })));
-            let lasted = record.finished_at.unwrap().duration_since(record.submitted_at);
-            assert_eq!(lasted.as_secs(), 10);
-        }
-        assert_eq!([fixture.find(ready).await, fixture.find(held).await], before, "no claim is needed to see it");
-        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Cancelled], 2);
-    }
 
     #[tokio::test]
     async fn any_number_of_jobs_may_expire_or_become_due_at_once() {
@@ -238,6 +170,18 @@ mod tests {
         }
         assert_eq!(claimed, 600);
         assert_eq!(fixture.queue.status().await.unwrap().states[&State::Cancelled], 600);
+    }
+
+    #[tokio::test]
+    async fn a_claim_takes_no_more_large_documents_than_fit_into_memory() {
+        let fixture = Fixture::new();
+        let text = serde_json::Value::from("x".repeat(512 << 10));
+        let large = Document { params: [("text".to_owned(), text)].into_iter().collect(), ..document() };
+        fixture.submit_all(vec![large; 40]).await;
+        let tubes = [Tube::default()];
+        let claimed = fixture.queue.claim(&worker("a"), &tubes, 100).await.unwrap();
+        assert_eq!(claimed.len(), 32);
+        assert_eq!(fixture.queue.claim(&worker("a"), &tubes, 100).await.unwrap().len(), 8);
     }
 
     #[tokio::test]
@@ -259,6 +203,41 @@ mod tests {
         assert!(refusal.contains(&format!("the document of job {damaged} cannot be read")), "{refusal}");
     }
 
+    /// What SQLite's machine does for each statement of a claim that finds nothing to promote or to cancel.
+    async fn steps_with(jobs: usize) -> Vec<i32> {
+        let fixture = Fixture::new();
+        let (hour, other) = (Some(Span(Duration::from_secs(3600))), Some("other".to_owned()));
+        for one in [
+            document(),
+            Document { tube: "paused".parse().unwrap(), ..document() },
+            Document { delay: hour, ..document() },
+            Document { host: other, ..document() },
+            Document { hold: true, ..document() },
+            Document { expires: Some("1h".parse().unwrap()), ..document() },
+        ] {
+            fixture.submit_all(vec![one; jobs]).await;
+        }
+        fixture.queue.pause(&"paused".parse().unwrap(), None).await.unwrap();
+        let connection =
+            crate::queue::sqlite::open::writer(&fixture.path(), crate::queue::sqlite::Sharing::OneMachine).unwrap();
+        let now = fixture.find(fixture.submit(document()).await).await.submitted_at.as_millisecond();
+        let named: [(&str, &dyn ToSql); 4] =
+            [(":now", &now), (":sweep", &SWEEP), (":tube", &"default"), (":host", &"")];
+        let steps = |sql: &str| {
+            let mut statement = connection.prepare(sql).unwrap();
+            let named: Vec<_> = named.into_iter().filter(|(name, _)| sql.contains(name)).collect();
+            let rows = statement.query(named.as_slice()).unwrap().mapped(|_| Ok(())).count();
+            assert_eq!(rows, usize::from(sql == MOST_URGENT), "{sql}");
+            statement.get_status(StatementStatus::VmStep)
+        };
+        [PROMOTE, EXPIRED, MOST_URGENT].map(steps).to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_claim_takes_as_many_steps_however_many_jobs_wait() {
+        assert_eq!(steps_with(1000).await, steps_with(2).await);
+    }
+
     #[test]
     fn no_step_of_a_claim_looks_at_more_jobs_than_it_needs() {
         let fixture = Fixture::new();
@@ -266,6 +245,7 @@ mod tests {
             (PROMOTE, "jobs USING COVERING INDEX jobs_delayed (ready_at<?)"),
             (EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
             (MOST_URGENT, "jobs USING INDEX jobs_ready (tube=? AND host=?)"),
+            (tubes::IS_PAUSED, "paused USING PRIMARY KEY (tube=?)"),
         ] {
             let plan = fixture.plan(sql);
             assert!(plan.contains(step) && !plan.contains("SCAN") && !plan.contains("TEMP"), "{sql}: {plan}");

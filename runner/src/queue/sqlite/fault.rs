@@ -50,7 +50,7 @@ impl Fault {
             Fault::Unusable(what) => QueueError::Backend(format!("queue {file}: {what}")),
             Fault::Corrupt(what) => QueueError::Backend(format!(
                 "queue {file}: {what}; the file was damaged, or written by a newer longboat: \
-                 check it with `sqlite3 {file} 'PRAGMA integrity_check'`"
+                 see what `longboat queue check` says"
             )),
             Fault::Sql(error) => QueueError::Backend(match error.sqlite_error_code() {
                 Some(code) => format!("queue {file}: {} ({error})", advice(code)),

@@ -1,9 +1,11 @@
 //! What the tests of this module share: a queue in a real file, and a wall clock that they set.
 
-use super::{SqliteQueue, schema};
+use super::{Sharing, SqliteQueue, open};
 use crate::job::{Decision, Document, JobId, Record, Tube, Usage, Verdict};
-use crate::queue::{Claimed, Home, Lease, Queue, QueueError, Settlement, Submission, WorkerId};
+pub(super) use crate::queue::conformance::{LEASE, document, failed, worker};
+use crate::queue::{Claimed, Lease, Queue, QueueError, Settlement, Submission};
 use jiff::Timestamp;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,39 +16,33 @@ pub(super) struct Fixture {
     millis: Arc<AtomicI64>,
 }
 
-/// The smallest document there is.
-pub(super) fn document() -> Document {
-    Document::new("x".parse().unwrap())
-}
-
-/// How long the leases of [`worker`] last.
-pub(super) const LEASE: Duration = Duration::from_secs(15);
-
-/// The worker of this name; its identity follows from the name.
-pub(super) fn worker(name: &str) -> WorkerId {
-    let mut start = [0; 16];
-    start[..16.min(name.len())].copy_from_slice(&name.as_bytes()[..16.min(name.len())]);
-    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE, home: home() }
-}
-
-/// Where the tests' workers keep results: nowhere.
-pub(super) fn home() -> Home {
-    Home { store: JobId::from_bytes([7; 16]), public_url: None }
-}
-
-/// A failure that may pass.
-pub(super) fn failed() -> Verdict {
-    Verdict::Failed { message: "the sea was rough".to_owned(), permanent: false, exit_code: Some(10) }
+fn open_queue(directory: &Path, millis: &Arc<AtomicI64>) -> SqliteQueue {
+    let millis = Arc::clone(millis);
+    let clock = Arc::new(move || Timestamp::from_millisecond(millis.load(Ordering::SeqCst)).unwrap());
+    SqliteQueue::open_with_clock(&directory.join("queue.db"), Sharing::OneMachine, clock).unwrap()
 }
 
 impl Fixture {
     pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let millis = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let clock = Arc::clone(&millis);
-        let clock = Arc::new(move || Timestamp::from_millisecond(clock.load(Ordering::SeqCst)).unwrap());
-        let queue = SqliteQueue::open_with_clock(&directory.path().join("queue.db"), clock).unwrap();
+        let queue = open_queue(directory.path(), &millis);
         Self { queue, directory, millis }
+    }
+
+    /// The same queue, as another process has it that goes by the same clock.
+    pub(super) fn elsewhere(&self) -> SqliteQueue {
+        open_queue(self.directory.path(), &self.millis)
+    }
+
+    /// What the wall clock says.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.millis.load(Ordering::SeqCst)).unwrap()
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("queue.db")
     }
 
     pub(super) fn advance(&self, by: Duration) {
@@ -85,16 +81,12 @@ impl Fixture {
 
     /// Does to the file what the queue never would.
     pub(super) fn sql(&self, sql: &str) {
-        schema::open_writer(&self.directory.path().join("queue.db")).unwrap().execute_batch(sql).unwrap();
-    }
-
-    /// The time by the queue's clock, in milliseconds.
-    pub(super) fn now(&self) -> i64 {
-        self.millis.load(Ordering::SeqCst)
+        let path = self.directory.path().join("queue.db");
+        open::writer(&path, Sharing::OneMachine).unwrap().execute_batch(sql).unwrap();
     }
 
     pub(super) fn reader(&self) -> rusqlite::Connection {
-        schema::open_reader(&self.directory.path().join("queue.db")).unwrap()
+        open::reader(&self.path(), Sharing::OneMachine).unwrap()
     }
 
     /// How SQLite means to go about a statement.

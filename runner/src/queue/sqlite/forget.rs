@@ -87,122 +87,30 @@ pub(super) fn forgotten(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Decision, Document, Span, Unique, UniqueFor, Verdict};
-    use crate::queue::sqlite::fixture::{Fixture, document, failed};
-    use crate::queue::{Action, Queue, Submission};
+    use crate::job::{Decision, Verdict};
+    use crate::queue::sqlite::fixture::{Fixture, document};
+    use crate::queue::{Action, Filter, Queue};
     use std::time::Duration;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    async fn ended(fixture: &Fixture, document: Document, decision: Decision) -> JobId {
-        let id = fixture.submit(document).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        let verdict = if decision == Decision::Finish { Verdict::Done } else { failed() };
-        fixture.settle("a", &lease, verdict, decision).await.unwrap();
-        id
-    }
-
-    async fn left(fixture: &Fixture) -> Vec<JobId> {
-        let (records, _) = fixture.queue.list(&crate::queue::Filter::default(), None, 99).await.unwrap();
-        records.iter().map(|record| record.id).collect()
-    }
-
-    #[tokio::test]
-    async fn each_kind_of_ending_is_kept_for_its_own_time_and_what_waits_for_ever() {
-        let fixture = Fixture::new();
-        let waiting = fixture.submit(Document { hold: true, ..document() }).await;
-        let done = ended(&fixture, document(), Decision::Finish).await;
-        let dead = ended(&fixture, document(), Decision::Bury).await;
-        let cancelled = fixture.submit(document()).await;
-        fixture.queue.act(&[cancelled], &Action::Cancel { reason: String::new() }).await.unwrap();
-        let expires = Some("1s".parse().unwrap());
-        let expired = fixture.submit(Document { expires, hold: true, ..document() }).await;
-        let forget = async |retention: Retention| fixture.queue.forget(&retention, 99).await.unwrap();
-        let retention = Retention { done: Some(DAY), dead: None, cancelled: Some(2 * DAY) };
-        fixture.advance(DAY - Duration::from_millis(1));
-        assert_eq!(forget(retention).await, 0);
-        fixture.advance(Duration::from_millis(1));
-        assert_eq!(forget(retention).await, 1);
-        assert_eq!(left(&fixture).await, [waiting, dead, cancelled, expired]);
-        fixture.advance(DAY + Duration::from_secs(1));
-        assert_eq!(forget(retention).await, 2, "one of them nobody but the clock has cancelled");
-        assert_eq!(forget(Retention::default()).await, 0);
-        assert_eq!(left(&fixture).await, [waiting, dead]);
-        assert_eq!(forget(Retention { dead: Some(Duration::MAX), ..retention }).await, 0);
-        assert_eq!(forget(Retention { dead: Some(Duration::ZERO), ..retention }).await, 1);
-        let same = Submission { id: done, document: document() };
-        fixture.queue.submit(vec![same]).await.unwrap();
-        assert_eq!(left(&fixture).await, [waiting]);
-    }
-
-    #[tokio::test]
-    async fn no_more_are_forgotten_at_once_than_was_asked_and_the_oldest_first() {
-        let fixture = Fixture::new();
-        let mut ids = Vec::new();
-        for decision in [Decision::Finish, Decision::Finish, Decision::Bury, Decision::Finish, Decision::Bury] {
-            ids.push(ended(&fixture, document(), decision).await);
-            fixture.advance(Duration::from_secs(1));
-        }
-        let all = Retention { done: Some(Duration::ZERO), dead: Some(Duration::ZERO), cancelled: None };
-        assert_eq!(fixture.queue.forget(&all, 0).await.unwrap(), 0);
-        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 2);
-        assert_eq!(left(&fixture).await, ids[2..]);
-        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 2);
-        assert_eq!(left(&fixture).await, ids[4..]);
-        assert_eq!(fixture.queue.forget(&all, 2).await.unwrap(), 1);
-    }
 
     #[tokio::test]
     async fn a_result_that_is_still_to_be_sent_is_not_forgotten() {
         let fixture = Fixture::new();
-        let sent = ended(&fixture, document(), Decision::Finish).await;
-        let pending = ended(&fixture, document(), Decision::Finish).await;
+        let [sent, pending] = fixture.submit_all(vec![document(); 2]).await[..] else { unreachable!() };
+        for _ in 0..2 {
+            let lease = fixture.claim("a").await.unwrap().lease;
+            fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
+        }
         fixture.sql(
             "INSERT INTO deliveries (seq, attempt, store, url, state, since) VALUES
                 (1, 1, zeroblob(16), 'http://a/', 'delivered', 0), (2, 1, zeroblob(16), 'http://a/', 'pending', 0)",
         );
         let all = Retention { done: Some(Duration::ZERO), ..Retention::default() };
         assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 1);
-        assert_eq!(left(&fixture).await, [pending]);
+        let (records, _) = fixture.queue.list(&Filter::default(), None, 9).await.unwrap();
+        assert_eq!(records.iter().map(|record| record.id).collect::<Vec<_>>(), [pending]);
         assert_eq!(fixture.queue.forgotten(None, 9).await.unwrap().0, [sent]);
         let deleted = fixture.queue.act(&[pending], &Action::Delete).await.unwrap();
         assert_eq!(deleted[0].outcome, Ok(State::Done), "an operator may");
-    }
-
-    #[tokio::test]
-    async fn a_job_is_not_forgotten_while_it_holds_a_unique_key() {
-        let fixture = Fixture::new();
-        let unique = Some(Unique { key: "k".to_owned(), period: UniqueFor::For(Span(Duration::from_secs(60))) });
-        ended(&fixture, Document { unique, ..document() }, Decision::Finish).await;
-        let all = Retention { done: Some(Duration::ZERO), ..Retention::default() };
-        fixture.advance(Duration::from_secs(59));
-        assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 0);
-        fixture.advance(Duration::from_secs(1));
-        assert_eq!(fixture.queue.forget(&all, 9).await.unwrap(), 1);
-    }
-
-    #[tokio::test]
-    async fn deleted_ids_are_told_page_by_page_and_a_reader_can_go_on_later() {
-        let fixture = Fixture::new();
-        assert_eq!(fixture.queue.forgotten(None, 9).await.unwrap(), (vec![], None));
-        let mut ids = fixture.submit_all(vec![document(); 5]).await;
-        ids.reverse();
-        fixture.queue.act(&ids, &Action::Delete).await.unwrap();
-        let (mut told, mut after) = (Vec::new(), None);
-        loop {
-            let (page, last) = fixture.queue.forgotten(after, 2).await.unwrap();
-            assert!(page.len() <= 2);
-            told.extend(page);
-            match last {
-                Some(_) => after = last,
-                None => break,
-            }
-        }
-        assert_eq!(told, ids);
-        let one_more = fixture.submit(document()).await;
-        fixture.queue.act(&[one_more], &Action::Delete).await.unwrap();
-        assert_eq!(fixture.queue.forgotten(after, 9).await.unwrap().0, [one_more]);
-        assert_eq!(fixture.queue.forgotten(Some(u64::MAX), 9).await.unwrap(), (vec![], None));
     }
 
     #[test]

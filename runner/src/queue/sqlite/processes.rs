@@ -1,7 +1,9 @@
 //! Several processes on one file: the test program starts itself again, as others.
 
-use super::SqliteQueue;
+mod shared;
+
 use super::fixture::{document, worker};
+use super::{Sharing, SqliteQueue};
 use crate::job::{Decision, JobId, State, Tube, Usage, Verdict};
 use crate::queue::{Interest, Queue, Settlement, Submission};
 use std::collections::BTreeSet;
@@ -12,13 +14,15 @@ use std::time::Duration;
 
 const ROLE: &str = "LONGBOAT_TEST_ROLE";
 const PATH: &str = "LONGBOAT_TEST_QUEUE";
+const SHARED: &str = "LONGBOAT_TEST_SHARED";
 
 /// Starts this test program as another process that plays `role`.
-fn start(role: &str, path: &Path) -> (Child, BufReader<ChildStdout>) {
+fn start(role: &str, path: &Path, sharing: Sharing) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "queue::sqlite::processes::another_process", "--nocapture"])
         .env(ROLE, role)
         .env(PATH, path)
+        .envs((sharing == Sharing::ManyMachines).then_some((SHARED, "")))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -35,7 +39,8 @@ fn told(line: &str, word: &str) -> Option<JobId> {
 async fn another_process() {
     // Does nothing unless one of the tests beside it has started it as a process of its own.
     let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PATH)) else { return };
-    let queue = SqliteQueue::open(Path::new(&path)).unwrap();
+    let sharing = std::env::var_os(SHARED).map_or(Sharing::OneMachine, |_| Sharing::ManyMachines);
+    let queue = SqliteQueue::open_as(Path::new(&path), sharing).unwrap();
     match role.as_str() {
         "submit" => loop {
             let id = JobId::new();
@@ -66,7 +71,8 @@ async fn no_job_is_claimed_twice_by_processes_that_compete() {
     let jobs: Vec<_> = (0..300).map(|_| Submission { id: JobId::new(), document: document() }).collect();
     let submitted: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
     queue.submit(jobs).await.unwrap();
-    let competitors: Vec<_> = ["one", "two", "three"].iter().map(|name| start(name, &path)).collect();
+    let competitors: Vec<_> =
+        ["one", "two", "three"].iter().map(|name| start(name, &path, Sharing::OneMachine)).collect();
     let mut claimed = Vec::new();
     for (mut child, output) in competitors {
         claimed.extend(output.lines().filter_map(|line| told(&line.unwrap(), "claimed")));
@@ -108,7 +114,7 @@ async fn handles_that_compete_in_one_process_share_the_jobs_without_a_double() {
 async fn what_was_answered_survives_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
-    let (mut child, output) = start("submit", &path);
+    let (mut child, output) = start("submit", &path, Sharing::OneMachine);
     let mut answered = Vec::new();
     let mut lines = output.lines();
     while answered.len() < 50 {
@@ -130,7 +136,7 @@ async fn a_commit_of_another_process_wakes_the_waiting() {
     let path = directory.path().join("queue.db");
     let queue = SqliteQueue::open(&path).unwrap();
     let mut work = queue.watch(Interest::Work(vec![Tube::default()]));
-    let (mut child, _output) = start("submit", &path);
+    let (mut child, _output) = start("submit", &path, Sharing::OneMachine);
     let limit = Duration::from_secs(30);
     let started = std::time::Instant::now();
     let claimed = loop {

@@ -107,7 +107,8 @@ fn record(row: &Row<'_>, now: i64) -> Result<Record, Fault> {
     Ok(record)
 }
 
-fn history(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<AttemptRecord>, Fault> {
+/// All attempts at a job, oldest first.
+pub(super) fn history(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<AttemptRecord>, Fault> {
     let mut statement = connection.prepare_cached(HISTORY)?;
     let mut rows = statement.query([seq])?;
     let mut history = Vec::new();

@@ -1,15 +1,9 @@
 //! The queue's tables, and how a file comes to have them.
 
 use super::fault::Fault;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::Connection;
 use rusqlite_migration::{HookError, M, Migrations, SchemaVersion};
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long another process may keep the file locked before that is an error.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// "Long": tells a queue from other programs' databases.
-const APPLICATION_ID: i32 = 0x4C6F_6E67;
+use std::cmp::Ordering;
 
 /// Version 1. Times are milliseconds since 1970, UTC; ids are 16 bytes.
 ///
@@ -161,79 +155,78 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (store, next_at) WHERE state = 'pending';
 ";
 
-/// All versions of the schema; one that was released is never edited again.
-const VERSIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
-
-/// Opens the connection that writes, and brings the file to the newest schema.
+/// Version 4: jobs that a server keeps, as this data directory knows them (`ledger.rs`).
 ///
-/// # Errors
-/// A file that is no database, or another program's, or of a newer version of this one.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
-    let started = Instant::now();
-    loop {
-        // Two processes that turn a new file into a WAL database at once are told that it is busy without
-        // the busy handler being asked; the one that comes second finds everything done.
-        match try_open_writer(path) {
-            Err(fault) if fault.is_busy() && started.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
-        }
+/// - `body` is the digest of what the server has; a server may give a number again. The counts are the server's, of
+///   when the last attempt from here began.
+/// - `settling` has the ends of attempts of which the server, or this file, may not have heard yet.
+/// - `unreadable` has what was found among a server's jobs and is none, `serving` who takes them.
+const VERSION_4: &str = "
+CREATE TABLE placed (
+    seq INTEGER PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
+    server TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    body BLOB NOT NULL CHECK (length(body) = 32),
+    reserves INTEGER NOT NULL,
+    releases INTEGER NOT NULL,
+    timeouts INTEGER NOT NULL,
+    kicks INTEGER NOT NULL
+) STRICT;
+CREATE INDEX placed_number ON placed (server, number);
+CREATE TABLE settling (
+    seq INTEGER PRIMARY KEY REFERENCES placed ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    decision TEXT NOT NULL CHECK (decision IN ('finish', 'retry', 'bury', 'cancel')),
+    wait_ms INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    usage TEXT NOT NULL,
+    published INTEGER NOT NULL,
+    committed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE unreadable (
+    server TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    tube TEXT NOT NULL,
+    length INTEGER NOT NULL,
+    excerpt TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    found_at INTEGER NOT NULL,
+    PRIMARY KEY (server, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unreadable_found ON unreadable (server, found_at);
+CREATE TABLE serving (
+    start BLOB PRIMARY KEY CHECK (length(start) = 16),
+    server TEXT NOT NULL,
+    name TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    lease_ms INTEGER NOT NULL,
+    beat_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// All versions of the schema; one that was released is never edited again.
+const VERSIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+
+/// Refuses a file that is not of the newest version; nothing is changed in it.
+pub(super) fn expect_newest(connection: &Connection) -> Result<(), Fault> {
+    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version.cmp(&VERSIONS.len()) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Fault::Unusable(newer(version))),
+        Ordering::Less => Err(Fault::Unusable(format!(
+            "its schema is version {version}, and this looks at version {} only; `longboat status` brings it there",
+            VERSIONS.len()
+        ))),
     }
 }
 
-fn try_open_writer(path: &Path) -> Result<Connection, Fault> {
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
-    let foreign = connection.query_row(
-        "SELECT (SELECT application_id FROM pragma_application_id) <> ?1 AND EXISTS (SELECT 1 FROM sqlite_schema)",
-        [APPLICATION_ID],
-        |row| row.get(0),
-    )?;
-    if foreign {
-        return Err(Fault::Unusable("this is another program's database, not a queue; name another file".to_owned()));
-    }
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(Fault::Unusable(format!(
-            "write-ahead logging is needed, but the journal mode stays {mode}; keep the file on a local disk"
-        )));
-    }
-    connection.set_transaction_behavior(TransactionBehavior::Immediate);
-    migrate(&mut connection)?;
-    Ok(connection)
+fn newer(version: impl std::fmt::Display) -> String {
+    format!("its schema is version {version}, and this program knows {} at most; use a newer longboat", VERSIONS.len())
 }
 
-/// Opens a connection that only reads.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
-    // Not opened read-only: whoever comes first after a crash has to recover the log.
-    let connection = connect(path, OpenFlags::empty())?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-fn connect(path: &Path, more: OpenFlags) -> Result<Connection, Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_handler(Some(wait_for_lock))?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // What does not fit into the page cache would else go to the system's temporary directory, where a confined
-    // worker has no business.
-    connection.pragma_update(None, "temp_store", "memory")?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-/// Waits one millisecond at a time: SQLite's own handler sleeps up to 100, and so hardly ever meets the moment
-/// between two commits of a busy neighbour.
-fn wait_for_lock(attempt: i32) -> bool {
-    std::thread::sleep(Duration::from_millis(1));
-    u128::try_from(attempt).is_ok_and(|waited| waited < PATIENCE.as_millis())
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), Fault> {
+/// Brings the file to the newest version of the schema; others may be doing the same.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Fault> {
     let migrations = Migrations::from_iter(VERSIONS.iter().zip(0_i64..).map(|(sql, version)| {
         // The version is read before the lock is taken. Under the lock it must still be the same.
         M::up_with_hook(sql, move |transaction: &rusqlite::Transaction| {
@@ -246,69 +239,11 @@ fn migrate(connection: &mut Connection) -> Result<(), Fault> {
         Err(_) if migrations.pending_migrations(connection) == Ok(0) => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(Fault::Sql(err)),
         Err(error) => Err(Fault::Unusable(match migrations.current_version(connection) {
-            Ok(SchemaVersion::Outside(version)) => {
-                format!(
-                    "its schema is version {version}, and this program knows {} at most; use a newer longboat",
-                    VERSIONS.len()
-                )
-            }
+            Ok(SchemaVersion::Outside(version)) => newer(version),
             _ => error.to_string(),
         })),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(path: &Path) -> String {
-        open_writer(path).unwrap_err().at(path).to_string()
-    }
-
-    #[test]
-    fn a_file_that_is_not_a_database_is_refused_and_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        std::fs::write(&path, "Dear diary, ".repeat(100)).unwrap();
-        let message = refusal(&path);
-        assert!(message.contains("queue.db: this is not a queue"), "{message}");
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("Dear diary"), "it was left alone");
-        let message = refusal(directory.path());
-        assert!(message.contains("cannot be opened"), "{message}");
-    }
-
-    #[test]
-    fn another_programs_database_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("cookies.sqlite");
-        Connection::open(&path).unwrap().execute_batch("CREATE TABLE cookies (name)").unwrap();
-        let message = refusal(&path);
-        assert!(message.contains("another program's database"), "{message}");
-    }
-
-    #[test]
-    fn a_newer_schema_is_refused_with_both_versions() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("queue.db");
-        open_writer(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
-        let message = refusal(&path);
-        assert!(
-            message.contains("version 7") && message.contains(&format!("knows {} at most", VERSIONS.len())),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn many_first_opens_at_once_all_succeed() {
-        for _ in 0..5 {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("queue.db");
-            std::thread::scope(|scope| {
-                let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| open_writer(&path).map(drop))).collect();
-                for opener in openers {
-                    opener.join().unwrap().unwrap();
-                }
-            });
-        }
-    }
-}
+mod tests;

@@ -165,84 +165,15 @@ pub(super) fn granted(max_attempts: u32, kicks: u32) -> u32 {
 }
 
 /// JSON knows neither infinity nor NaN.
-fn finite(usage: Usage) -> Usage {
+pub(super) fn finite(usage: Usage) -> Usage {
     Usage { wall_ms: if usage.wall_ms.is_finite() { usage.wall_ms } else { 0.0 }, ..usage }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Document;
     use crate::queue::Queue;
-    use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn a_stale_lease_can_neither_settle_nor_tell_of_progress() {
-        let fixture = Fixture::new();
-        let id = fixture.submit(document()).await;
-        let old = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &old, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        let new = fixture.claim("b").await.unwrap().lease;
-        let before = fixture.find(id).await;
-        let stale = |result| matches!(result, Err(QueueError::Stale { attempt, .. }) if attempt <= 2);
-        assert!(stale(fixture.settle("a", &old, Verdict::Done, Decision::Finish).await), "an old attempt");
-        assert!(stale(fixture.settle("a", &new, Verdict::Done, Decision::Finish).await), "another's attempt");
-        let progress = Progress { fraction: 0.5, message: "half".to_owned() };
-        fixture.queue.progress(&old, progress.clone()).await.unwrap();
-        assert_eq!(fixture.find(id).await, before);
-        fixture.queue.progress(&new, progress.clone()).await.unwrap();
-        assert_eq!(fixture.find(id).await.progress, Some(progress));
-        fixture.settle("b", &new, Verdict::Done, Decision::Finish).await.unwrap();
-        assert!(stale(fixture.settle("b", &new, Verdict::Done, Decision::Finish).await), "settled before");
-    }
-
-    #[tokio::test]
-    async fn a_done_job_tells_all_of_its_life() {
-        let fixture = Fixture::new();
-        let id = fixture.submit(document()).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::from_secs(1))).await.unwrap();
-        let waiting = fixture.find(id).await;
-        assert_eq!((waiting.state, waiting.verdict, waiting.finished_at), (State::Delayed, Some(failed()), None));
-        fixture.advance(Duration::from_secs(1));
-        let lease = fixture.claim("b").await.unwrap().lease;
-        fixture.advance(Duration::from_secs(2));
-        fixture.settle("b", &lease, Verdict::Done, Decision::Finish).await.unwrap();
-        let record = fixture.find(id).await;
-        assert_eq!((record.state, record.attempts, record.published), (State::Done, 2, Some(2)));
-        assert_eq!((record.progress, record.verdict), (None, Some(Verdict::Done)));
-        let lasted = |from, to: Option<jiff::Timestamp>| to.unwrap().duration_since(from).as_millis();
-        assert_eq!(lasted(record.submitted_at, record.finished_at), 3_000);
-        let history = record.history.unwrap();
-        let told: Vec<_> = history.iter().map(|one| (one.attempt, one.worker.as_str(), one.verdict.clone())).collect();
-        assert_eq!(told, [(1, "a", Some(failed())), (2, "b", Some(Verdict::Done))]);
-        assert_eq!(lasted(history[1].started_at, history[1].finished_at), 2_000);
-        assert!(history[1].usage.is_some());
-    }
-
-    #[tokio::test]
-    async fn an_interrupted_attempt_does_not_count() {
-        let fixture = Fixture::new();
-        let id = fixture.submit(Document { max_attempts: 1, ..document() }).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        let interrupted = Verdict::Interrupted { message: "worker a was told to stop".to_owned() };
-        fixture.settle("a", &lease, interrupted, Decision::Retry(Duration::ZERO)).await.unwrap();
-        let again = fixture.claim("a").await.unwrap();
-        assert_eq!((again.lease.attempt, again.attempts, again.granted), (2, 1, 1));
-        assert_eq!(fixture.find(id).await.attempts, 2);
-    }
-
-    #[tokio::test]
-    async fn what_a_cancelled_attempt_left_is_not_served() {
-        let fixture = Fixture::new();
-        let id = fixture.submit(document()).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        let cancelled = Verdict::Cancelled { message: "by hand".to_owned() };
-        fixture.settle("a", &lease, cancelled, Decision::Cancel).await.unwrap();
-        let record = fixture.find(id).await;
-        assert_eq!((record.state, record.published), (State::Cancelled, None));
-    }
+    use crate::queue::sqlite::fixture::{Fixture, document, worker};
 
     #[tokio::test]
     async fn what_no_database_can_keep_is_made_fit() {

@@ -53,7 +53,14 @@ fn is_known(connection: &Connection, id: JobId, json: &str) -> Result<Option<boo
     Ok(known.optional()?)
 }
 
-fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, now: Timestamp) -> Result<(), Fault> {
+/// Adds a job that is not known.
+pub(super) fn insert(
+    connection: &Connection,
+    id: JobId,
+    document: &Document,
+    json: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let millis = now.as_millisecond();
     let ready_at = document.ready_at(now).as_millisecond();
     let state = match document.hold {
@@ -119,95 +126,11 @@ pub(super) fn key_holder(connection: &Connection, key: &str, now: i64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Decision, Span, Verdict};
+    use crate::job::Span;
     use crate::queue::Queue;
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document};
     use std::time::Duration;
-
-    fn keyed(period: UniqueFor) -> Document {
-        Document { unique: Some(Unique { key: "nightly".to_owned(), period }), ..document() }
-    }
-
-    #[tokio::test]
-    async fn submitting_the_same_again_changes_nothing() {
-        let fixture = Fixture::new();
-        let id = fixture.submit(document()).await;
-        let before = fixture.find(id).await;
-        fixture.advance(Duration::from_secs(1));
-        let naming_itself = Document { id: Some(id), ..document() };
-        for document in [document(), naming_itself] {
-            fixture.queue.submit(vec![Submission { id, document }]).await.unwrap();
-        }
-        assert_eq!(fixture.find(id).await, before);
-        assert_eq!(before.document.id, None, "the id stands beside it");
-        let other = Submission { id, document: Document { priority: 1, ..document() } };
-        assert!(matches!(fixture.queue.submit(vec![other]).await, Err(QueueError::IdTaken(taken)) if taken == id));
-    }
-
-    #[tokio::test]
-    async fn a_batch_with_one_job_that_cannot_be_is_refused_as_a_whole() {
-        let fixture = Fixture::new();
-        let taken = fixture.submit(document()).await;
-        let new = Submission { id: JobId::new(), document: document() };
-        let clash = Submission { id: taken, document: Document { hold: true, ..document() } };
-        assert!(fixture.queue.submit(vec![new.clone(), clash]).await.is_err());
-        assert_eq!(fixture.queue.find(new.id).await.unwrap(), None);
-        assert_eq!(fixture.queue.status().await.unwrap().states[&State::Ready], 1);
-        fixture.queue.submit(vec![new.clone(), new.clone()]).await.unwrap();
-        assert!(fixture.queue.find(new.id).await.unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_job_begins_held_delayed_or_ready() {
-        let fixture = Fixture::new();
-        let delay = Some(Span(Duration::from_secs(5)));
-        for (document, state) in [
-            (document(), State::Ready),
-            (Document { delay, ..document() }, State::Delayed),
-            (Document { delay, hold: true, ..document() }, State::Held),
-            (Document { run_at: Some("2001-01-01T00:00:00Z".parse().unwrap()), ..document() }, State::Ready),
-        ] {
-            let id = fixture.submit(document).await;
-            assert_eq!(fixture.find(id).await.state, state);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_unique_key_is_held_until_its_job_has_ended() {
-        let fixture = Fixture::new();
-        let first = fixture.submit(keyed(UniqueFor::Done)).await;
-        let second = Submission { id: JobId::new(), document: keyed(UniqueFor::Done) };
-        let refused = fixture.queue.submit(vec![second.clone()]).await;
-        assert!(matches!(refused, Err(QueueError::NotUnique { holder, .. }) if holder == first));
-        let lease = fixture.claim("a").await.unwrap().lease;
-        assert!(fixture.queue.submit(vec![second.clone()]).await.is_err(), "it runs");
-        fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
-        fixture.queue.submit(vec![second.clone()]).await.unwrap();
-        fixture.queue.submit(vec![second]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_unique_key_for_a_time_is_held_that_long_even_if_the_job_has_ended() {
-        let fixture = Fixture::new();
-        let minute = UniqueFor::For(Span(Duration::from_secs(60)));
-        fixture.submit(keyed(minute)).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &lease, Verdict::Done, Decision::Finish).await.unwrap();
-        let second = Submission { id: JobId::new(), document: keyed(minute) };
-        fixture.advance(Duration::from_secs(59));
-        assert!(fixture.queue.submit(vec![second.clone()]).await.is_err());
-        fixture.advance(Duration::from_secs(1));
-        fixture.queue.submit(vec![second]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_job_that_has_expired_holds_no_key() {
-        let fixture = Fixture::new();
-        fixture.submit(Document { expires: Some("1s".parse().unwrap()), ..keyed(UniqueFor::Done) }).await;
-        fixture.advance(Duration::from_secs(1));
-        fixture.submit(keyed(UniqueFor::Done)).await;
-    }
 
     #[tokio::test]
     async fn a_queue_that_is_opened_again_has_kept_everything() {

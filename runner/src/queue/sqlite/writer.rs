@@ -143,11 +143,11 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::sqlite::schema;
+    use crate::queue::sqlite::{Sharing, open};
     use std::time::Duration;
 
     fn writer(path: &Path) -> Writer {
-        Writer::start(schema::open_writer(path).unwrap(), path, Arc::new(Changes::new())).unwrap()
+        Writer::start(open::writer(path, Sharing::OneMachine).unwrap(), path, Arc::new(Changes::new())).unwrap()
     }
 
     fn insert(connection: &Connection, name: &str) -> Result<(), Fault> {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn names(path: &Path) -> Vec<String> {
-        let connection = schema::open_reader(path).unwrap();
+        let connection = open::reader(path, Sharing::OneMachine).unwrap();
         let mut statement = connection.prepare("SELECT name FROM workers ORDER BY name").unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
@@ -212,7 +212,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("queue.db");
         let writer = writer(&path);
-        let other = schema::open_writer(&path).unwrap();
+        let other = open::writer(&path, Sharing::OneMachine).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err().to_string();
         assert!(refusal.contains("queue.db: another process has kept the file locked"), "{refusal}");

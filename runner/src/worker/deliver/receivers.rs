@@ -33,11 +33,12 @@ impl Receivers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a result be sent to `url`, or says how long it is to wait. Of a silent receiver only one finds out at a
+    /// Lets a result be sent to `url`, or says how long it is to wait: as long as if it had been tried as well, so that
+    /// many that wait for one receiver are not looked at again and again. Of a silent receiver only one finds out at a
     /// time whether it answers again.
-    pub(super) fn admit(&self, url: &Url, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&self, url: &Url, jitter: f64, now: Instant) -> Result<(), Duration> {
         match self.silent().get_mut(&name(url)) {
-            Some(silence) if silence.until > now => Err(silence.until - now),
+            Some(silence) if silence.until > now => Err(backoff(silence.tries, silence.until - now, jitter)),
             Some(silence) => {
                 (silence.until, silence.is_probed) = (now + LEFT_ALONE, true);
                 Ok(())
@@ -90,7 +91,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let wait = |seconds| Err(Duration::from_secs(seconds));
         let dead = url("http://a.example/1");
-        let admit = |seconds| receivers.admit(&url("http://me@a.example:80/2"), at(seconds));
+        let admit = |seconds| receivers.admit(&url("http://me@a.example:80/2"), 0.0, at(seconds));
         for _ in 0..8 {
             receivers.kept_silent(&dead, at(0));
         }
@@ -98,24 +99,25 @@ mod tests {
         assert_eq!(admit(1), wait(30), "one finds out");
         receivers.kept_silent(&dead, at(2));
         assert_eq!((admit(2), admit(4)), (wait(2), Ok(())));
-        assert_eq!(receivers.admit(&url("http://a.example:81/"), at(4)), Ok(()), "another receiver");
+        assert_eq!(receivers.admit(&url("http://a.example:81/"), 0.0, at(4)), Ok(()), "another receiver");
         receivers.answered(&dead);
         assert_eq!((admit(4), admit(4)), (Ok(()), Ok(())));
     }
 
     #[test]
-    fn a_receiver_that_has_long_been_silent_is_tried_every_half_minute() {
+    fn a_receiver_that_has_long_been_silent_is_tried_every_half_minute_and_most_that_is_due_waits_for_longer() {
         let (start, receivers) = (Instant::now(), Receivers::default());
         let (dead, mut now) = (url("http://a.example/"), start);
-        let mut waits = Vec::new();
-        for _ in 0..8 {
+        let (mut waits, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..12 {
             receivers.kept_silent(&dead, now);
-            let wait = receivers.admit(&dead, now).unwrap_err();
-            now += wait;
-            assert_eq!(receivers.admit(&dead, now), Ok(()));
-            waits.push(wait.as_secs());
+            others.push(receivers.admit(&dead, 0.0, now).unwrap_err().as_secs());
+            let wait = (0..60).find(|wait| receivers.admit(&dead, 0.0, now + Duration::from_secs(*wait)).is_ok());
+            waits.push(wait.unwrap());
+            now += Duration::from_secs(wait.unwrap());
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30]);
+        assert_eq!(others, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
     }
 
     #[test]

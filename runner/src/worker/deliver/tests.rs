@@ -110,6 +110,22 @@ async fn a_worker_that_is_to_stop_now_waits_for_no_receiver_and_the_next_one_sen
 }
 
 #[tokio::test]
+async fn a_worker_that_drains_lets_arrive_what_is_being_sent() {
+    let fixture = Fixture::new();
+    let (url, mut received) = receiver().await;
+    let id = fixture.submit_for(Some(url)).await;
+    let (sender, shutdown) = watch::channel(Shutdown::No);
+    let running = tokio::spawn(fixture.worker().run(shutdown));
+    let (mut stream, _) = within(20.0, received.recv()).await.unwrap();
+    sender.send_replace(Shutdown::Drain);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!running.is_finished());
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    within(5.0, running).await.unwrap().unwrap();
+    assert_eq!(fixture.find(id).await.delivery.unwrap().state, DeliveryState::Delivered);
+}
+
+#[tokio::test]
 async fn a_result_that_was_removed_is_given_up() {
     let fixture = Fixture::new();
     let (url, mut received) = receiver().await;

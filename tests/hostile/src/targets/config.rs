@@ -1,7 +1,7 @@
 //! The configuration file.
 
 use crate::{Target, texts};
-use longboat::config::Config;
+use longboat::config::{Config, Keep};
 use std::io::Write as _;
 
 /// The configuration.
@@ -15,6 +15,7 @@ pub const TARGET: Target = Target {
             "[limits.default]\nmemory = \"128MiB\"\nttr = \"30s\"\n\n[limits.ceiling]\nfuel = \"1e11\"\n",
             "[input]\nallow = [\"data.example.org\", \"10.1.0.0/16:443\"]\ndeny = [\"203.0.113.0/24\"]\n",
             "[worker]\nslots = 4\nname = \"node1\"\nepoch_checks = \"in-guest\"\nlease = \"15s\"\nheartbeat = \"5s\"\n",
+            "[retention]\ndone = \"30d\"\ndead = \"forever\"\ncancelled = 3600\n",
             "[http]\nlisten = \"127.0.0.1:7654\"\n",
         ])
     },
@@ -65,6 +66,9 @@ pub fn check(bytes: &[u8]) -> &'static str {
     let worker = &config.worker;
     assert!([worker.slots, worker.threads].iter().flatten().all(|count| (1..=1024).contains(count)), "{worker:?}");
     assert!(worker.lease.0 >= worker.heartbeat.0 * 2 && !worker.heartbeat.0.is_zero(), "{worker:?}");
+    let retention = &config.retention;
+    let kept = [retention.done, retention.dead, retention.cancelled].into_iter().filter_map(Keep::duration);
+    assert!(kept.min().is_none_or(|shortest| shortest.as_secs() > 0), "{retention:?}");
     let json = serde_json::to_value(&config).expect("a configuration can be shown");
     let again: Config = serde_json::from_value(json).expect("what is shown can be read");
     assert_eq!(again, config);

@@ -16,6 +16,8 @@ pub const TARGET: Target = Target {
             "1h 30m",
             "250ms",
             "PT90S",
+            "1w 30d",
+            "P3DT1H",
             "1.5",
             "60",
             "2026-11-21T18:00:00Z",

@@ -1,12 +1,14 @@
-//! What servers answer when an input is fetched, over real connections on the loopback.
+//! What servers answer when an input is fetched or a result is sent, over real connections on the loopback.
 
 use crate::guest::RUNTIME;
 use crate::{Target, texts};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use longboat::fetch::{Allowance, FetchError, Fetcher};
+use longboat::fetch::{Allowance, FetchError, Fetcher, Parcel, SendError, Sender};
+use longboat::job::JobId;
 use longboat::policy::{Purpose, Rules, UrlPolicy};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -60,7 +62,7 @@ pub const TARGET: Target = Target {
         "é",
         "\x1f\u{8b}",
     ],
-    reached: &["a body", "too large", "transient", "permanent"],
+    reached: &["a body", "too large", "transient", "permanent", "a receipt"],
 };
 
 fn samples() -> Vec<Vec<u8>> {
@@ -71,6 +73,8 @@ fn samples() -> Vec<Vec<u8>> {
         "HTTP/1.1 302 Found\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nnot found",
+        "HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: /next\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\n\r\nuntil the end",
         &large,
     ]);
@@ -89,6 +93,8 @@ fn samples() -> Vec<Vec<u8>> {
 struct Server {
     url: Url,
     fetcher: Fetcher,
+    sender: Sender,
+    parcel: Parcel,
     spool: TempDir,
 }
 
@@ -102,13 +108,21 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             tokio::spawn(answer(stream));
         }
     });
-    let allow = vec![address.to_string().parse().expect("an address is a rule")];
     let spool = tempfile::tempdir().expect("the disk has room");
-    let policy = UrlPolicy::new(Purpose::Input, Rules { allow, deny: Vec::new() });
-    let fetcher = Fetcher::new(policy, spool.path().to_owned()).expect("a fetcher can be made");
+    let fetcher =
+        Fetcher::new(policy(Purpose::Input, address), spool.path().to_owned()).expect("a fetcher can be made");
+    let sender = Sender::new(policy(Purpose::Result, address)).expect("a sender can be made");
+    let mut document = tempfile::tempfile().expect("the disk has room");
+    document.write_all(b"{}").expect("the disk has room");
+    let parcel = Parcel::new(document, JobId::from_bytes([7; 16]), 1).expect("it was written just now");
     let url = format!("http://{address}/").parse().expect("an address stands in a URL");
-    Server { url, fetcher, spool }
+    Server { url, fetcher, sender, parcel, spool }
 });
+
+fn policy(purpose: Purpose, address: SocketAddr) -> UrlPolicy {
+    let allow = vec![address.to_string().parse().expect("an address is a rule")];
+    UrlPolicy::new(purpose, Rules { allow, deny: Vec::new() })
+}
 
 async fn answer(mut stream: TcpStream) {
     let mut request = Vec::new();
@@ -116,15 +130,44 @@ async fn answer(mut stream: TcpStream) {
         let Ok(byte) = stream.read_u8().await else { return };
         request.push(byte);
     }
+    if request.starts_with(b"PUT ") {
+        // Who hangs up on what was not read may take the answer back with it.
+        let _ = stream.read_u16().await;
+    }
     let bytes = ANSWER.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
 }
 
-/// A body within the bound comes out, or a refusal that is not this host's fault; nothing stays on the disk.
+/// A body within the bound comes out, or a refusal that is not this host's fault; nothing stays on the disk. The same
+/// words make a receipt only where they are one.
 pub fn check(bytes: &[u8]) -> &'static str {
-    let Server { url, fetcher, spool } = &*SERVER;
     *ANSWER.lock().unwrap_or_else(PoisonError::into_inner) = stay_here(bytes);
+    let (fetched, sent) = (fetch(), send());
+    if sent == "a receipt" && !matches!(fetched, "a body" | "too large") { sent } else { fetched }
+}
+
+fn send() -> &'static str {
+    let Server { url, sender, parcel, .. } = &*SERVER;
+    let started = Instant::now();
+    let sent = RUNTIME.block_on(sender.send(url, parcel));
+    assert!(started.elapsed() < LATE, "sending took {:?}", started.elapsed());
+    let Err(error) = sent else { return "a receipt" };
+    is_harmless(&error.to_string());
+    match error {
+        SendError::Transient { .. } => "transient",
+        SendError::Permanent { .. } => "permanent",
+        SendError::Refused(refusal) => panic!("no redirect leads elsewhere: {refusal}"),
+    }
+}
+
+fn is_harmless(message: &str) {
+    assert!(!message.is_empty() && message.len() < 2_000, "{message}");
+    assert!(!message.contains(char::is_control), "nothing hostile reaches a terminal: {message:?}");
+}
+
+fn fetch() -> &'static str {
+    let Server { url, fetcher, spool, .. } = &*SERVER;
     let started = Instant::now();
     let fetched = RUNTIME.block_on(fetcher.fetch(url, &mut Allowance::of(AT_MOST)));
     assert!(started.elapsed() < LATE, "fetching took {:?}", started.elapsed());
@@ -137,9 +180,7 @@ pub fn check(bytes: &[u8]) -> &'static str {
         }
         Err(error) => error,
     };
-    let message = error.verdict("input").message().map(str::to_owned).unwrap_or_default();
-    assert!(!message.is_empty() && message.len() < 2_000, "{message}");
-    assert!(!message.contains(char::is_control), "nothing hostile reaches a terminal: {message:?}");
+    is_harmless(error.verdict("input").message().unwrap_or_default());
     match error {
         FetchError::TooLarge { .. } => "too large",
         FetchError::Transient { .. } => "transient",

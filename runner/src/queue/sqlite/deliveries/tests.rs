@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::job::{Decision, Document, State, Verdict};
-use crate::queue::sqlite::fixture::{Fixture, document, failed, home, worker};
+use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
 use crate::queue::{Home, Queue, WorkerId};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -140,7 +140,7 @@ async fn a_result_is_sent_from_the_store_that_holds_it_and_served_where_its_work
     let record = fixture.find(id).await;
     assert_eq!((record.state, record.public_url), (State::Done, public_url));
     let here = ended(&fixture, document(), Decision::Finish).await;
-    assert_eq!((fixture.find(here).await.public_url, home().public_url), (None, None));
+    assert_eq!((fixture.find(here).await.public_url, worker("a").home.public_url), (None, None));
 }
 
 #[tokio::test]

@@ -14,9 +14,12 @@ const EXPIRED: usize = 10_000;
 
 /// Jobs are numbered as they are submitted, so the first is the oldest.
 pub(super) const FIRST: &str = "
-    SELECT id, tube, submitted_at, expires_at <= :now FROM jobs INDEXED BY jobs_state WHERE state = :state ORDER BY seq";
+    SELECT id, tube, submitted_at, expires_at <= :now FROM jobs INDEXED BY jobs_state WHERE state = :state
+        AND unicode(host) IS NOT 1
+    ORDER BY seq";
 pub(super) const LAST: &str = "
     SELECT id, tube, submitted_at, expires_at <= :now FROM jobs INDEXED BY jobs_state WHERE state = :state
+        AND unicode(host) IS NOT 1
     ORDER BY seq DESC";
 
 /// When the oldest and the newest job of each state were submitted.

@@ -19,7 +19,8 @@ pub(super) const ENDED: &str = "
 
 pub(super) const HAVE_EXPIRED: &str = "
     SELECT state, tube, submitted_at, MAX(expires_at, submitted_at) FROM jobs INDEXED BY jobs_expiring
-    WHERE expires_at IS NOT NULL AND expires_at <= :now ORDER BY expires_at LIMIT :most";
+    WHERE expires_at IS NOT NULL AND expires_at <= :now AND unicode(host) IS NOT 1
+    ORDER BY expires_at LIMIT :most";
 
 fn hours_before(now: i64, hours: u32) -> i64 {
     now.saturating_sub(i64::from(hours) * 3_600_000)

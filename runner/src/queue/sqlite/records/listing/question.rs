@@ -7,7 +7,8 @@ use crate::queue::{Filter, Times};
 use jiff::Timestamp;
 use rusqlite::types::ToSql;
 
-/// Whether a job fits. A parameter that is NULL asks for nothing, and what has expired is cancelled already.
+/// Whether a job fits. A parameter that is NULL asks for nothing, and what has expired is cancelled already. The jobs of
+/// a server are no part of this file's own queue (`ledger.rs`).
 pub(super) const FITS: &str = "
     (:states IS NULL
         OR CASE WHEN expires_at <= :now THEN 'cancelled' ELSE state END IN (SELECT value FROM json_each(:states)))
@@ -26,7 +27,8 @@ pub(super) const FITS: &str = "
     AND (:worker IS NULL
         OR EXISTS (SELECT 1 FROM attempts WHERE attempts.seq = jobs.seq AND attempts.worker = :worker))
     AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS wanted WHERE NOT EXISTS (
-        SELECT 1 FROM tags AS given WHERE given.tag = wanted.value AND given.seq = jobs.seq))";
+        SELECT 1 FROM tags AS given WHERE given.tag = wanted.value AND given.seq = jobs.seq))
+    AND unicode(host) IS NOT 1";
 
 /// What a filter asks of each job, as it is bound to [`FITS`].
 pub(super) struct Question<'a> {

@@ -142,7 +142,7 @@ async fn live(fixture: &Fixture, steps: Vec<Step>) -> Vec<Record> {
 
 fn check(fixture: &Fixture, records: &[Record], filter: &Filter) {
     let expected: Vec<_> = records.iter().filter(|record| fits(record, filter)).collect();
-    let (connection, now) = (fixture.reader(), fixture.now());
+    let (connection, now) = (fixture.reader(), fixture.now().as_millisecond());
     for (limit, most) in [(1, 1), (1, 100), (2, 3), (3, 2), (7, 5), (100, 4), (100, 100)] {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {

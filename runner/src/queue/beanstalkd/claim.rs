@@ -1,0 +1,154 @@
+//! From a reservation to a lease, or to where the job belongs instead.
+
+use super::Shared;
+use super::body::{self, Reading};
+use super::client::{Body, Reserved};
+use super::held::Held;
+use super::server::Connection;
+use super::stats::JobStats;
+use crate::job::{Digest, Tube};
+use crate::queue::sqlite::{Counts, Place, Ruling, Sighting};
+use crate::queue::{Claimed, QueueError, Unreadable, WorkerId};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// As many jobs that cannot be run are put aside by one claim; the next one goes on.
+const PUT_ASIDE: usize = 64;
+/// How long a job waits that cannot be run now, because of this host's disk, or because it runs under another number.
+const PUT_OFF: u32 = 5;
+
+impl Shared {
+    /// Leases the most urgent jobs, `most` at most.
+    pub(super) async fn claim(
+        &self,
+        worker: &WorkerId,
+        tubes: &[Tube],
+        most: usize,
+    ) -> Result<Vec<Claimed>, QueueError> {
+        let (mut claimed, mut put_aside) = (Vec::new(), 0);
+        while claimed.len() < most && put_aside < PUT_ASIDE {
+            let Some((connection, reserved)) = self.reserve(tubes).await? else { break };
+            match self.examine(worker, connection, reserved).await {
+                Ok(Some(job)) => claimed.push(job),
+                Ok(None) => put_aside += 1,
+                // Those that were claimed are to be run; the next claim tells of the trouble.
+                Err(_) if !claimed.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// A job that was waited for, or else the most urgent one.
+    async fn reserve(&self, tubes: &[Tube]) -> Result<Option<(Connection, Reserved)>, QueueError> {
+        if let Some(kept) = self.take_kept(tubes) {
+            return Ok(Some(kept));
+        }
+        let mut connection = self.server.connect().await?;
+        let reserved = async {
+            connection.watch(tubes).await?;
+            connection.reserve(0).await
+        };
+        match reserved.await.map_err(|error| self.server.failed(&error))? {
+            Some(reserved) => Ok(Some((connection, reserved))),
+            None => {
+                self.server.give_back(connection);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Leases a reserved job, or does to it what it is there for. Nothing of it is lost on the way: until the server
+    /// hears otherwise, the job is reserved, and ready again as soon as the connection ends.
+    async fn examine(
+        &self,
+        worker: &WorkerId,
+        mut connection: Connection,
+        Reserved { number, body }: Reserved,
+    ) -> Result<Option<Claimed>, QueueError> {
+        let stats = connection.stats_job(number).await.map_err(|error| self.server.failed(&error))?;
+        let Some(stats) = stats else {
+            self.server.give_back(connection);
+            return Ok(None);
+        };
+        let ruling = match body::read(&body, &stats) {
+            Ok(reading) => self.ledger.sight(sighting(reading, number, &body, &stats), worker).await,
+            Err(reason) => Ok(Ruling::Taken(reason)),
+        };
+        let done = match ruling {
+            Ok(Ruling::Run(claimed)) => {
+                let place = place(number, &body, &stats);
+                let leased = (claimed.lease.clone(), place, stats.priority);
+                let ttr = Duration::from_secs(stats.ttr);
+                let held = Held::start(&self.server, connection, leased, worker, ttr);
+                self.hold(held);
+                return Ok(Some(*claimed));
+            }
+            Ok(Ruling::Ended) => connection.delete(number).await,
+            Ok(Ruling::Dead) => connection.bury(number, stats.priority).await,
+            Ok(Ruling::Runs) => connection.release(number, stats.priority, PUT_OFF).await,
+            Ok(Ruling::Early(wait)) => connection.release(number, stats.priority, seconds(wait)).await,
+            Ok(Ruling::Taken(reason)) => {
+                // Written down first: what is put aside without a word is not found again.
+                self.ledger.note(unreadable(worker, number, &body, &stats, reason)).await?;
+                connection.bury(number, stats.priority).await
+            }
+            Err(error) => {
+                // This host cannot run it now; perhaps another one can.
+                let _ = connection.release(number, stats.priority, PUT_OFF).await;
+                return Err(error);
+            }
+        };
+        done.map_err(|error| self.server.failed(&error))?;
+        self.server.give_back(connection);
+        Ok(None)
+    }
+
+    /// Takes note that nothing has come of a reservation, through no fault of the job.
+    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> Result<(), QueueError> {
+        let Reserved { number, body } = reserved;
+        match body::read(body, stats) {
+            Ok(reading) => self.ledger.given_back(sighting(reading, *number, body, stats)).await,
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn place(number: u64, body: &Body, stats: &JobStats) -> Place {
+    let body = match body {
+        Body::Whole(bytes) => Digest::of(bytes),
+        Body::TooLong { head, .. } => Digest::of(head),
+    };
+    Place { number, body, counts: counts(stats) }
+}
+
+/// The figures by which one reservation is told from another.
+pub(super) fn counts(stats: &JobStats) -> Counts {
+    let &JobStats { reserves, releases, timeouts, kicks, .. } = stats;
+    Counts { reserves, releases, timeouts, kicks }
+}
+
+fn sighting(reading: Reading, number: u64, body: &Body, stats: &JobStats) -> Sighting {
+    let age = SignedDuration::from_secs(i64::try_from(stats.age).unwrap_or(i64::MAX));
+    let put_at = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+    Sighting { id: reading.id, document: reading.document, place: place(number, body, stats), put_at }
+}
+
+fn unreadable(worker: &WorkerId, number: u64, body: &Body, stats: &JobStats, reason: String) -> Unreadable {
+    let (length, excerpt) = body::beginning(body);
+    Unreadable {
+        number,
+        tube: stats.tube.clone(),
+        length,
+        excerpt,
+        reason,
+        worker: worker.name.clone(),
+        found_at: Timestamp::now(),
+    }
+}
+
+/// A duration as servers take it: in whole seconds, none of it lost.
+pub(super) fn seconds(duration: Duration) -> u32 {
+    let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,231 @@
+//! How jobs stand: what the ledger has of them, corrected by what the server says now.
+
+use super::client::ClientError;
+use super::server::Connection;
+use super::settle::is_there;
+use super::stats::{JobState, JobStats, Jobs};
+use super::{NAME, Shared};
+use crate::job::{JobId, Record, State, Tube};
+use crate::queue::sqlite::Place;
+use crate::queue::{Cursor, Filter, Numbered, Queue as _, QueueError, Status, Times};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// As many tubes are told of, one by one; the sums are over all.
+const TUBES: usize = 500;
+/// As many jobs are looked at for one page.
+const LOOKED_AT: usize = 1_000;
+/// If more seconds are left of a pause, it was asked for without an end, for which a server knows only its longest: a
+/// hundred of 136 years.
+const ENDLESS: i64 = 100 * 365 * 24 * 60 * 60;
+
+impl Shared {
+    /// One job, as it is now.
+    pub(super) async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
+        let Some((record, place)) = self.ledger.find(id).await? else { return Ok(None) };
+        if is_settled(&record) {
+            return Ok(Some(record));
+        }
+        let mut connection = self.server.connect().await?;
+        let stats = self.stats_of(&mut connection, place).await?;
+        self.server.give_back(connection);
+        // What has been settled meanwhile has perhaps been deleted for that.
+        let Some((record, place)) = self.ledger.find(id).await? else { return Ok(None) };
+        match (is_settled(&record), stats) {
+            (true, _) => Ok(Some(record)),
+            (false, Some(stats)) => Ok(Some(corrected(record, place, &stats))),
+            (false, None) if record.state == State::Dead => Ok(Some(record)),
+            (false, None) => Err(QueueError::Unsupported {
+                backend: NAME,
+                what: format!(
+                    "tell what became of job {id} (number {}), which it has no more: another worker has ended it, or it \
+                     was deleted",
+                    place.number
+                ),
+                instead: "ask on the node of the worker that ran it",
+            }),
+        }
+    }
+
+    /// Whether the server has the job, and how it stands there.
+    async fn stats_of(&self, connection: &mut Connection, place: Place) -> Result<Option<JobStats>, QueueError> {
+        let stats = async {
+            match is_there(connection, place).await? {
+                true => connection.stats_job(place.number).await,
+                false => Ok(None),
+            }
+        };
+        stats.await.map_err(|error| self.server.failed(&error))
+    }
+
+    /// A page of jobs, as they are now.
+    pub(super) async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Record>, Option<Cursor>), QueueError> {
+        let unsupported =
+            |what: &str, instead| QueueError::Unsupported { backend: NAME, what: what.to_owned(), instead };
+        if !filter.tags.is_empty() {
+            return Err(unsupported("find jobs by their tags", "give them a tube of their own"));
+        }
+        if filter.host.is_some() {
+            return Err(unsupported("keep a job for one worker, nor find it by that", "leave the filter out"));
+        }
+        let (page, next) = self.ledger.page(after, limit.min(LOOKED_AT)).await?;
+        let mut connection = None;
+        let mut records = Vec::new();
+        for (record, place) in page {
+            let record = match is_settled(&record) {
+                true => record,
+                false => {
+                    let connection = match &mut connection {
+                        Some(connection) => connection,
+                        none => none.insert(self.server.connect().await?),
+                    };
+                    match self.stats_of(connection, place).await? {
+                        Some(stats) => corrected(record, place, &stats),
+                        None if record.state == State::Dead => record,
+                        None => continue,
+                    }
+                }
+            };
+            if fits(filter, &record) {
+                records.push(Record { history: None, delivery: None, ..record });
+            }
+        }
+        if let Some(connection) = connection {
+            self.server.give_back(connection);
+        }
+        Ok((records, next))
+    }
+
+    /// What has a number at the server.
+    pub(super) async fn numbered(&self, number: u64) -> Result<Option<Numbered>, QueueError> {
+        // Numbers may be given again: what was found last is what the server has now, if it has both.
+        if let Some(found) = self.ledger.unreadable(Some(number)).await?.pop() {
+            return Ok(Some(Numbered::Unreadable(found)));
+        }
+        let Some(id) = self.ledger.numbered(number).await? else { return Ok(None) };
+        Ok(self.find(id).await?.map(|record| Numbered::Job(Box::new(record))))
+    }
+
+    /// The server's counts, and what this data directory has done.
+    pub(super) async fn status(&self) -> Result<Status, QueueError> {
+        let mut status = Status { states: State::ALL.map(|state| (state, 0)).into(), ..Status::default() };
+        let mut connection = self.server.connect().await?;
+        let now = Timestamp::now();
+        let counted = async {
+            let jobs = connection.stats().await?.jobs;
+            for tube in connection.list_tubes().await?.into_iter().take(TUBES) {
+                let Some(stats) = connection.stats_tube(&tube).await? else { continue };
+                if stats.pause_left > 0 {
+                    status.paused.insert(tube.clone(), pause_end(now, stats.pause_left));
+                }
+                let waiting = states(stats.jobs);
+                if !waiting.is_empty() {
+                    status.tubes.insert(tube, waiting);
+                }
+            }
+            Ok::<_, ClientError>(jobs)
+        };
+        let jobs = counted.await.map_err(|error| self.server.failed(&error))?;
+        self.server.give_back(connection);
+        status.states.extend(states(jobs));
+        status.states.insert(State::Dead, jobs.buried);
+        for state in [State::Done, State::Cancelled] {
+            status.states.insert(state, self.ledger.count(state).await?);
+        }
+        status.timings = self.ledger.queue().status().await?.timings;
+        status.workers = self.ledger.workers().await?;
+        Ok(status)
+    }
+
+    /// Whether anything is in the tubes that will be reserved, or may come back.
+    pub(super) async fn has_work(&self, tubes: &[Tube]) -> Result<bool, QueueError> {
+        let mut connection = self.server.connect().await?;
+        let mut has_work = false;
+        for tube in tubes {
+            let stats = connection.stats_tube(tube).await.map_err(|error| self.server.failed(&error))?;
+            has_work |= stats.is_some_and(|stats| {
+                let Jobs { ready, delayed, reserved, .. } = stats.jobs;
+                reserved > 0 || (stats.pause_left == 0 && ready + delayed > 0)
+            });
+        }
+        self.server.give_back(connection);
+        Ok(has_work)
+    }
+
+    /// What is to be known of this server.
+    pub(super) async fn caveats(&self) -> Result<Vec<String>, QueueError> {
+        let mut connection = self.server.connect().await?;
+        let stats = connection.stats().await.map_err(|error| self.server.failed(&error))?;
+        self.server.give_back(connection);
+        let address = self.server.address();
+        let mut caveats = Vec::new();
+        if !stats.has_binlog {
+            caveats.push(format!(
+                "{address} keeps no binlog: jobs that it has accepted do not survive its end; start it with -b DIR -f 0"
+            ));
+        }
+        if stats.is_draining {
+            caveats.push(format!("{address} takes no more jobs, because it is about to stop"));
+        }
+        Ok(caveats)
+    }
+}
+
+/// When a pause ends of which so many seconds are left, unless it is without an end.
+fn pause_end(now: Timestamp, left: u64) -> Option<Timestamp> {
+    let left = i64::try_from(left).ok().filter(|left| *left < ENDLESS)?;
+    now.checked_add(SignedDuration::from_secs(left)).ok()
+}
+
+/// Whether nothing that the server does can change the record.
+fn is_settled(record: &Record) -> bool {
+    matches!(record.state, State::Done | State::Cancelled)
+}
+
+fn states(jobs: Jobs) -> BTreeMap<State, u64> {
+    let states = [(State::Delayed, jobs.delayed), (State::Ready, jobs.ready), (State::Running, jobs.reserved)];
+    states.into_iter().filter(|(_, jobs)| *jobs > 0).collect()
+}
+
+/// The record of a job that the server has.
+fn corrected(record: Record, place: Place, stats: &JobStats) -> Record {
+    let state = match (record.state, stats.state) {
+        // It is buried while its result is being published.
+        (State::Running, JobState::Buried) if stats.reserves <= record.attempts => State::Running,
+        (_, JobState::Ready) => State::Ready,
+        (_, JobState::Delayed) => State::Delayed,
+        (_, JobState::Reserved) => State::Running,
+        (_, JobState::Buried) => State::Dead,
+    };
+    let finished_at = record.finished_at.filter(|_| state == State::Dead);
+    let attempts = record.attempts.max(stats.reserves);
+    // Those that this data directory does not know of are taken for such that grant attempts.
+    let kicks = record.kicks.saturating_add(stats.kicks.saturating_sub(place.counts.kicks));
+    Record { state, finished_at, attempts, kicks, ..record }
+}
+
+/// Whether a record is one of those that are meant.
+fn fits(filter: &Filter, record: &Record) -> bool {
+    let history = record.history.as_deref().unwrap_or_default();
+    let document = &record.document;
+    (filter.states.is_empty() || filter.states.contains(&record.state))
+        && (filter.tubes.is_empty() || filter.tubes.contains(&document.tube))
+        && filter.algorithm.as_ref().is_none_or(|name| *name == document.algorithm.name)
+        && filter.worker.as_ref().is_none_or(|name| history.iter().any(|attempt| attempt.worker == *name))
+        && (filter.verdicts.is_empty()
+            || record.verdict.as_ref().is_some_and(|verdict| filter.verdicts.iter().any(|kind| kind == verdict.kind())))
+        && within(filter.submitted, Some(record.submitted_at))
+        && within(filter.finished, record.finished_at)
+}
+
+fn within(times: Times, time: Option<Timestamp>) -> bool {
+    match time {
+        Some(time) => times.since.is_none_or(|since| time >= since) && times.before.is_none_or(|before| time < before),
+        None => times == Times::default(),
+    }
+}

@@ -1,0 +1,143 @@
+//! A process that is stopped between any two steps of an end, and what others make of what it leaves.
+
+use super::super::BeanstalkdQueue;
+use super::*;
+use crate::queue::{Claimed, WorkerId};
+
+/// A process whose worker has claimed the only job.
+async fn claimed(fixture: &Fixture, worker: &WorkerId) -> (BeanstalkdQueue, Claimed) {
+    let queue = fixture.queue("a");
+    submit(&queue, document()).await;
+    let claimed = claim(&queue, worker).await.unwrap();
+    (queue, claimed)
+}
+
+/// Ends an attempt as `settle` does, but only as many steps of it; then the process is gone.
+async fn stopped_after(steps: usize, decision: Decision, verdict: Verdict) -> Option<(Fixture, JobId)> {
+    let fixture = Fixture::new().await?;
+    let me = worker("stopped");
+    let (queue, claimed) = claimed(&fixture, &me).await;
+    let (shared, lease) = (&queue.shared, &claimed.lease);
+    if steps > 0 {
+        shared.ledger.begin(&me, lease, settlement(verdict, decision)).await.unwrap();
+    }
+    if steps > 1 {
+        let held = shared.held(lease).unwrap();
+        assert!(super::super::settle::fence(&held, decision).await.unwrap());
+    }
+    if steps > 2 {
+        shared.ledger.commit(lease, &me).await.unwrap();
+    }
+    if steps > 3 {
+        assert!(fixture.connection().await.delete(1).await.unwrap());
+    }
+    Some((fixture, lease.id))
+}
+
+/// What another process of the data directory has made of it.
+async fn resolved(fixture: &Fixture, id: JobId) -> (BeanstalkdQueue, crate::job::Record) {
+    let (queue, me) = (fixture.queue("a"), worker("next"));
+    queue.register(&me).await.unwrap();
+    eventually("nothing is under way", async || {
+        queue.take_over(&me).await.unwrap();
+        let shared = &queue.shared;
+        shared.ledger.open().await.unwrap().is_empty() && shared.ledger.running().await.unwrap().is_empty()
+    })
+    .await;
+    let record = find(&queue, id).await;
+    (queue, record)
+}
+
+#[tokio::test]
+async fn an_end_of_which_the_server_has_not_heard_is_a_lost_attempt() {
+    for steps in [0, 1] {
+        let Some((fixture, id)) = stopped_after(steps, FINISH, Verdict::Done).await else { return };
+        let (queue, record) = resolved(&fixture, id).await;
+        assert_eq!((record.state, record.published), (State::Ready, None), "after {steps} steps");
+        assert!(matches!(record.history.unwrap()[0].verdict, Some(Verdict::Lost { .. })));
+        let again = claim(&queue, &worker("next")).await.unwrap();
+        assert_eq!((again.lease.attempt, again.attempts), (2, 2));
+    }
+}
+
+#[tokio::test]
+async fn an_end_of_which_the_server_has_heard_counts() {
+    for steps in [2, 3, 4] {
+        let Some((fixture, id)) = stopped_after(steps, FINISH, Verdict::Done).await else { return };
+        let (_, record) = resolved(&fixture, id).await;
+        assert_eq!((record.state, record.published), (State::Done, Some(1)), "after {steps} steps");
+        assert_eq!(fixture.stats(1).await, None);
+    }
+    let wait = Decision::Retry(Duration::from_secs(30));
+    for (decision, state, at_server) in
+        [(wait, State::Delayed, JobState::Delayed), (Decision::Bury, State::Dead, JobState::Buried)]
+    {
+        let Some((fixture, id)) = stopped_after(2, decision, failed()).await else { return };
+        let (_, record) = resolved(&fixture, id).await;
+        assert_eq!((record.state, record.verdict), (state, Some(failed())));
+        assert_eq!(fixture.stats(1).await.unwrap().state, at_server);
+    }
+    let cancelled = Verdict::Cancelled { message: "by hand".to_owned() };
+    let Some((fixture, id)) = stopped_after(2, Decision::Cancel, cancelled).await else { return };
+    assert_eq!(resolved(&fixture, id).await.1.state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn what_another_data_directory_has_buried_since_is_not_taken_for_ones_own() {
+    let Some((fixture, id)) = stopped_after(1, FINISH, Verdict::Done).await else { return };
+    fixture.await_state(1, Some(JobState::Ready)).await;
+    let (other, them) = (fixture.queue("b"), worker("b"));
+    let lease = claim(&other, &them).await.unwrap().lease;
+    other.settle(&them, &lease, settlement(failed(), Decision::Bury)).await.unwrap();
+    let (_, record) = resolved(&fixture, id).await;
+    assert_eq!((record.state, record.published), (State::Dead, None), "it is dead, and nothing is published here");
+    assert_eq!(fixture.stats(1).await.unwrap().state, JobState::Buried);
+    assert_eq!(find(&other, id).await.verdict, Some(failed()));
+}
+
+#[tokio::test]
+async fn two_processes_may_end_the_same_attempt() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let me = worker("slow");
+    let (queue, claimed) = claimed(&fixture, &me).await;
+    let (shared, lease) = (&queue.shared, &claimed.lease);
+    let done = settlement(Verdict::Done, FINISH);
+    shared.ledger.begin(&me, lease, done.clone()).await.unwrap();
+    let held = shared.held(lease).unwrap();
+    assert!(super::super::settle::fence(&held, FINISH).await.unwrap());
+    *held.phase.lock().await = super::super::held::Phase::Fenced;
+    // It has been stopped for a moment, and another process takes it for dead.
+    let (_, record) = resolved(&fixture, lease.id).await;
+    assert_eq!((record.state, record.published), (State::Done, Some(1)));
+    queue.settle(&me, lease, done).await.unwrap();
+    assert_eq!(find(&queue, lease.id).await.history, record.history);
+}
+
+#[tokio::test]
+async fn a_number_that_was_given_again_is_another_job() {
+    let Some((fixture, id)) = stopped_after(3, FINISH, Verdict::Done).await else { return };
+    // As a server without a binlog would: the number is there, and the body is another one.
+    let shared = &fixture.queue("a").shared;
+    let place = shared.ledger.find(id).await.unwrap().unwrap().1;
+    let mut connection = fixture.connection().await;
+    assert!(super::super::settle::is_there(&mut connection, place).await.unwrap());
+    let body = crate::job::Digest::of("another");
+    let other = crate::queue::sqlite::Place { body, ..place };
+    assert!(!super::super::settle::is_there(&mut connection, other).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_job_is_given_back_by_a_worker_that_ends() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let me = worker("leaving");
+    let (queue, claimed) = claimed(&fixture, &me).await;
+    queue.register(&me).await.unwrap();
+    assert_eq!(queue.status().await.unwrap().workers[0].running, 1);
+    queue.unregister(&me).await.unwrap();
+    assert_eq!(fixture.stats(1).await.unwrap().state, JobState::Ready);
+    let record = find(&queue, claimed.lease.id).await;
+    assert!(matches!(record.verdict, Some(Verdict::Interrupted { .. })));
+    assert!(queue.status().await.unwrap().workers.is_empty());
+    let again = claim(&queue, &worker("next")).await.unwrap();
+    assert_eq!((again.lease.attempt, again.attempts), (2, 1));
+}

@@ -1,0 +1,90 @@
+//! What operators do to a server's jobs, once the server has done its part.
+
+use super::{Ledger, ending};
+use crate::job::{Decision, Digest, JobId, State, Verdict};
+use crate::queue::QueueError;
+use crate::queue::sqlite::fault::Fault;
+use crate::queue::sqlite::settle::{self, Ended, Ending};
+use rusqlite::{Connection, OptionalExtension};
+
+const KICK: &str = "
+    UPDATE jobs SET state = 'ready', ready_at = ?2, finished_at = NULL,
+        kicks = kicks + MAX(?3 - (SELECT placed.kicks FROM placed WHERE placed.seq = jobs.seq), 0)
+    WHERE seq = ?1 AND state IN ('dead', 'delayed', 'ready')";
+
+const SEEN: &str = "UPDATE placed SET kicks = ?2 WHERE seq = ?1";
+
+const FORGET: &str = "
+    INSERT OR IGNORE INTO forgotten (id, document, forgotten_at) VALUES (?1, ?2, ?3)";
+
+impl Ledger {
+    /// Ends a job that was cancelled; the state that it is in now.
+    pub(in crate::queue) async fn cancelled(&self, id: JobId, reason: &str) -> Result<Option<State>, QueueError> {
+        let message = reason.to_owned();
+        self.queue
+            .write(move |connection, now| {
+                let Some((seq, state)) = state(connection, id)? else { return Ok(None) };
+                if state.is_final() {
+                    return Ok(Some(state));
+                }
+                let (now, verdict) = (now.as_millisecond(), Verdict::Cancelled { message }.clipped());
+                if state == State::Running {
+                    ending::forget(connection, seq)?;
+                    cancel(connection, seq, &verdict, now)?;
+                } else {
+                    let ended = Ended { state: State::Cancelled, verdict: &verdict, published: None };
+                    settle::end(connection, seq, &ended, now)?;
+                }
+                Ok(Some(State::Cancelled))
+            })
+            .await
+    }
+
+    /// Takes note that a job was made ready, whose kicks the server had counted as `before`. Only to one that was dead
+    /// that grants attempts, and the server counts both alike.
+    pub(in crate::queue) async fn kicked(&self, id: JobId, before: u32, was_dead: bool) -> Result<(), QueueError> {
+        let granting = before.saturating_add(u32::from(was_dead));
+        self.queue
+            .write(move |connection, now| {
+                if let Some((seq, _)) = state(connection, id)? {
+                    connection.prepare_cached(KICK)?.execute((seq, now.as_millisecond(), granting))?;
+                    connection.prepare_cached(SEEN)?.execute((seq, before.saturating_add(1)))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Deletes a job that does not run; that its id had this document stays known.
+    pub(in crate::queue) async fn removed(&self, id: JobId) -> Result<(), QueueError> {
+        self.queue
+            .write(move |connection, now| {
+                let Some((seq, _)) = state(connection, id)? else { return Ok(()) };
+                let json: String = connection
+                    .prepare_cached("SELECT json FROM documents WHERE seq = ?1")?
+                    .query_row([seq], |row| row.get(0))?;
+                let left = (id.as_bytes(), Digest::of(json).as_bytes().to_owned(), now.as_millisecond());
+                connection.prepare_cached(FORGET)?.execute(left)?;
+                connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn state(connection: &Connection, id: JobId) -> Result<Option<(i64, State)>, Fault> {
+    let row = connection
+        .prepare_cached("SELECT seq, state FROM jobs WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    let Some((seq, state)) = row else { return Ok(None) };
+    Ok(Some((seq, state.parse().map_err(|error| Fault::corrupt("a job's state", error))?)))
+}
+
+/// Ends a running attempt, and its job, because somebody wished so. Its worker finds out when it asks, or settles.
+fn cancel(connection: &Connection, seq: i64, verdict: &Verdict, now: i64) -> Result<(), Fault> {
+    let attempt =
+        connection.prepare_cached("SELECT attempts FROM jobs WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+    let ending = Ending { attempt, verdict, decision: Decision::Cancel, usage: None, published: false };
+    settle::end_attempt(connection, seq, &ending, now)
+}

@@ -1,0 +1,73 @@
+//! What was found among a server's jobs and is none.
+
+use super::Ledger;
+use crate::queue::sqlite::fault::Fault;
+use crate::queue::sqlite::records::time;
+use crate::queue::{QueueError, Unreadable};
+use rusqlite::{Connection, Row, named_params};
+use std::sync::Arc;
+
+/// As many are remembered of one server; older ones are still buried there.
+const MOST: i64 = 10_000;
+
+const COLUMNS: &str =
+    "SELECT number, tube, length, excerpt, reason, worker, found_at FROM unreadable WHERE server = ?1";
+
+const NOTE: &str = "
+    INSERT OR REPLACE INTO unreadable (server, number, tube, length, excerpt, reason, worker, found_at)
+    VALUES (:server, :number, :tube, :length, :excerpt, :reason, :worker, :found_at)";
+
+const DROP: &str = "
+    DELETE FROM unreadable WHERE server = ?1 AND number IN (
+        SELECT number FROM unreadable WHERE server = ?1 ORDER BY found_at DESC LIMIT -1 OFFSET ?2)";
+
+impl Ledger {
+    /// Takes note of one.
+    pub(in crate::queue) async fn note(&self, found: Unreadable) -> Result<(), QueueError> {
+        let server = Arc::clone(&self.server);
+        self.queue
+            .write(move |connection, _| {
+                connection.prepare_cached(NOTE)?.execute(named_params! {
+                    ":server": &*server,
+                    ":number": found.number,
+                    ":tube": found.tube.as_str(),
+                    ":length": found.length,
+                    ":excerpt": found.excerpt,
+                    ":reason": found.reason,
+                    ":worker": found.worker,
+                    ":found_at": found.found_at.as_millisecond(),
+                })?;
+                connection.prepare_cached(DROP)?.execute((&*server, MOST))?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// All that are remembered, in order of their numbers; or the one with this number.
+    pub(in crate::queue) async fn unreadable(&self, number: Option<u64>) -> Result<Vec<Unreadable>, QueueError> {
+        let server = Arc::clone(&self.server);
+        let list = move |connection: &Connection| {
+            let sql = format!("{COLUMNS} AND (?2 IS NULL OR number = ?2) ORDER BY number");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query((&*server, number))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(unreadable(row)?);
+            }
+            Ok(found)
+        };
+        self.queue.shared.lister.call(list).await
+    }
+}
+
+fn unreadable(row: &Row<'_>) -> Result<Unreadable, Fault> {
+    Ok(Unreadable {
+        number: row.get(0)?,
+        tube: row.get::<_, String>(1)?.parse().map_err(|error| Fault::corrupt("a tube's name", error))?,
+        length: row.get(2)?,
+        excerpt: row.get(3)?,
+        reason: row.get(4)?,
+        worker: row.get(5)?,
+        found_at: time(row.get(6)?)?,
+    })
+}
