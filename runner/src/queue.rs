@@ -122,6 +122,8 @@ pub struct Claimed {
     pub attempts: u32,
     /// Attempts that the job may have.
     pub granted: u32,
+    /// When the job expires, should it be given back before it has begun.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The end of an attempt.
@@ -135,6 +137,14 @@ pub struct Settlement {
     pub usage: Usage,
     /// Whether a result directory of this attempt is in place, to be served once this is committed.
     pub published: bool,
+}
+
+impl Settlement {
+    /// The end of an attempt whose guest was never started, since its worker had no slot free.
+    pub(crate) fn not_begun(worker: &WorkerId) -> Self {
+        let verdict = Verdict::Interrupted { message: format!("worker {} had no slot free in time", worker.name) };
+        Self { verdict, decision: Decision::Retry(Duration::ZERO), usage: Usage::default(), published: false }
+    }
 }
 
 /// A place in a listing: the page after it starts with the next job.
@@ -191,6 +201,13 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError>;
+
+    /// Gives back a job whose attempt has not begun, as if it had not been claimed. Where that cannot be undone, the
+    /// attempt ends as [`Settlement::not_begun`], which does not count.
+    ///
+    /// # Errors
+    /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
+    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError>;
 
     /// Ends attempts whose holder has not beaten for as long as its leases last, as seen by this process's own
     /// clock, and returns what became of them. To be called every second or so.

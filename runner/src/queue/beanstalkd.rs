@@ -167,6 +167,11 @@ impl Queue for BeanstalkdQueue {
         self.shared.settle(worker, lease, settlement).await
     }
 
+    /// A server has counted the reservation, so this is the end of an attempt.
+    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
+        self.shared.settle(worker, &claimed.lease, Settlement::not_begun(worker)).await
+    }
+
     /// A server takes reservations back by itself. What there is to do is to find out for which of this data
     /// directory's attempts it has.
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {

@@ -128,6 +128,7 @@ macro_rules! each_case {
                 a_lost_worker_takes_no_other_with_it;
                 a_job_that_loses_every_worker_is_buried_in_the_end;
                 an_interrupted_attempt_does_not_count;
+                a_job_that_is_given_back_keeps_its_place_and_its_attempts;
                 a_worker_that_says_goodbye_gives_back_what_it_holds;
                 a_heartbeat_tells_which_leases_are_lost;
                 what_a_stale_lease_says_of_its_progress_is_nothing: Progress;

@@ -210,6 +210,12 @@ impl Queue for SqliteQueue {
         self.shared.writer.call_and_count(work).await
     }
 
+    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
+        let (worker, lease) = (worker.clone(), claimed.lease.clone());
+        let expires_at = claimed.expires_at.map(Timestamp::as_millisecond);
+        self.write(move |connection, _| settle::give_back(connection, &worker, &lease, expires_at)).await
+    }
+
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         self.take_over_by(Instant::now, worker).await
     }

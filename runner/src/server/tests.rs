@@ -64,6 +64,9 @@ impl Queue for Records {
     async fn settle(&self, _: &WorkerId, _: &Lease, _: Settlement) -> Result<(), QueueError> {
         unasked()
     }
+    async fn give_back(&self, _: &WorkerId, _: &Claimed) -> Result<(), QueueError> {
+        unasked()
+    }
     async fn take_over(&self, _: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         unasked()
     }

@@ -62,12 +62,19 @@ pub(super) async fn conclude(shared: &Arc<Shared>, claimed: &Arc<Claimed>, mut e
     });
 }
 
-/// Gives back an attempt that was claimed ahead and has not begun; it does not count.
+/// Gives back a job that was claimed ahead and has not begun.
 pub(super) async fn give_back(shared: Arc<Shared>, claimed: Claimed) {
-    let verdict = Verdict::Interrupted { message: format!("worker {} had no slot free in time", shared.id.name) };
-    let decision = decision(&claimed, &verdict);
-    settle(&shared, &claimed.lease, Settlement { verdict, decision, usage: Usage::default(), published: false }).await;
+    // Before the queue knows: this worker may be given the same job again at once, under the same lease.
     shared.leases.remove(&claimed.lease);
+    match shared.queue.give_back(&shared.id, &claimed).await {
+        Ok(()) | Err(QueueError::Stale { .. }) => {}
+        Err(error) => {
+            shared.trouble("giving back a job", &error);
+            // Not once more: the job may have been given back, and run by now under this very lease. To end that
+            // attempt instead costs it a number, and nothing else.
+            settle(&shared, &claimed.lease, Settlement::not_begun(&shared.id)).await;
+        }
+    }
 }
 
 fn decision(claimed: &Claimed, verdict: &Verdict) -> Decision {

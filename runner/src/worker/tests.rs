@@ -68,6 +68,9 @@ impl Queue for Unsteady {
         unless(&self.fails_to_settle)?;
         self.queue.settle(worker, lease, settlement).await
     }
+    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
+        self.queue.give_back(worker, claimed).await
+    }
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         self.queue.take_over(worker).await
     }

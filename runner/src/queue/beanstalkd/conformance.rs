@@ -156,6 +156,10 @@ impl Queue for Processes {
         self.of(worker).settle(&brief(worker), lease, settlement).await
     }
 
+    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
+        self.of(worker).give_back(&brief(worker), claimed).await
+    }
+
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         self.of(worker).take_over(&brief(worker)).await
     }

@@ -71,6 +71,21 @@ pub(super) async fn an_interrupted_attempt_does_not_count(queue: &Subject<impl B
     assert_eq!((again.lease.id, again.lease.attempt, again.attempts, again.granted), (id, 2, 1, 1));
 }
 
+pub(super) async fn a_job_that_is_given_back_keeps_its_place_and_its_attempts(queue: &Subject<impl Backend>) {
+    let ids = queue.submit_all(vec![Document { max_attempts: 1, ..document() }; 2]).await;
+    let claimed = queue.claim("a").await.unwrap();
+    assert_eq!(claimed.lease.id, ids[0]);
+    assert!(is_stale(&queue.queue().give_back(&worker("b"), &claimed).await), "another cannot give it back");
+    queue.queue().give_back(&worker("a"), &claimed).await.unwrap();
+    assert!(is_stale(&queue.queue().give_back(&worker("a"), &claimed).await), "nor can the same do it twice");
+    assert!(is_stale(&queue.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await));
+    queue.advance(SECOND).await;
+    for id in ids {
+        let again = queue.claim("b").await.unwrap();
+        assert_eq!((again.lease.id, again.attempts, again.granted), (id, 1, 1));
+    }
+}
+
 pub(super) async fn a_worker_that_says_goodbye_gives_back_what_it_holds(queue: &Subject<impl Backend>) {
     let id = queue.submit(Document { max_attempts: 1, ..document() }).await;
     let lease = queue.lease("a").await;

@@ -11,7 +11,7 @@ pub(in crate::queue) use self::steps::{Step, steps};
 use super::Backend;
 use super::subject::{Subject, by_hand, failed, worker};
 use crate::job::{Decision, Document, JobId, State, Tube, Verdict};
-use crate::queue::{Action, Filter, Lease, QueueError, Recalled, Refusal, Retention};
+use crate::queue::{Action, Claimed, Filter, Lease, QueueError, Recalled, Refusal, Retention};
 use proptest::prelude::*;
 use std::ops::Range;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use std::time::Duration;
 struct Run<B> {
     subject: Subject<B>,
     model: Model,
-    /// All that there ever were.
-    leases: Vec<Lease>,
+    /// All that ever were.
+    claims: Vec<Claimed>,
 }
 
 impl<B: Backend> Run<B> {
@@ -31,7 +31,8 @@ impl<B: Backend> Run<B> {
             Step::Submit(document) => self.submit(JobId::new(), *document).await,
             Step::SubmitAgain { job, other } => self.submit_again(&job, other).await,
             Step::Claim { worker, tubes, most } => self.claim(worker, tubes, most).await,
-            Step::Settle { lease, worker, end } => self.settle(&lease, worker, end).await,
+            Step::Settle { claim, worker, end } => self.settle(&claim, worker, end).await,
+            Step::GiveBack { claim, worker } => self.give_back(&claim, worker).await,
             Step::Act { jobs, act } => self.act(&jobs, &act).await,
             Step::Pause { tube: index, seconds } => {
                 let until = seconds.map(|seconds| self.model.after(seconds));
@@ -91,11 +92,11 @@ impl<B: Backend> Run<B> {
             .map(|claimed| (claimed.lease.id, claimed.lease.attempt, claimed.attempts, claimed.granted))
             .collect();
         assert_eq!(got, self.model.claim(index, &tubes, most));
-        self.leases.extend(claimed.into_iter().map(|claimed| claimed.lease));
+        self.claims.extend(claimed);
     }
 
-    async fn settle(&mut self, lease: &prop::sample::Index, index: usize, end: End) {
-        let Some(lease) = self.leases.get(lease.index(self.leases.len().max(1))) else { return };
+    async fn settle(&mut self, claim: &prop::sample::Index, index: usize, end: End) {
+        let Some(Claimed { lease, .. }) = self.claims.get(claim.index(self.claims.len().max(1))) else { return };
         let (verdict, decision) = match end {
             End::Done => (Verdict::Done, Decision::Finish),
             End::Failed { wait } => (failed(), Decision::Retry(Duration::from_secs(wait))),
@@ -106,6 +107,15 @@ impl<B: Backend> Run<B> {
             self.model.settle(lease, index, end),
             self.subject.settle(WORKERS[index], lease, verdict, decision).await,
         ) {
+            (true, Ok(())) | (false, Err(QueueError::Stale { .. })) => {}
+            (held, result) => panic!("held: {held}, but {result:?} came"),
+        }
+    }
+
+    async fn give_back(&mut self, claim: &prop::sample::Index, index: usize) {
+        let Some(claimed) = self.claims.get(claim.index(self.claims.len().max(1))) else { return };
+        let given = self.subject.queue().give_back(&worker(WORKERS[index]), claimed).await;
+        match (self.model.give_back(&claimed.lease, index), given) {
             (true, Ok(())) | (false, Err(QueueError::Stale { .. })) => {}
             (held, result) => panic!("held: {held}, but {result:?} came"),
         }
@@ -145,12 +155,13 @@ impl<B: Backend> Run<B> {
         let (forgotten, _) = self.subject.queue().forgotten(None, 1000).await.unwrap();
         assert_eq!(forgotten, self.model.forgotten.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         self.compare_status().await;
+        let leases: Vec<Lease> = self.claims.iter().map(|claimed| claimed.lease.clone()).collect();
         for (index, name) in WORKERS.into_iter().enumerate() {
             let lost = |lease: &&Lease| !self.model.holds(lease, index);
-            let expected: Vec<Recalled> = (self.leases.iter().filter(lost))
+            let expected: Vec<Recalled> = (leases.iter().filter(lost))
                 .map(|lease| Recalled { lease: lease.clone(), cancelled: self.model.was_cancelled(lease) })
                 .collect();
-            assert_eq!(self.subject.queue().recalled(&worker(name), &self.leases).await.unwrap(), expected);
+            assert_eq!(self.subject.queue().recalled(&worker(name), &leases).await.unwrap(), expected);
         }
     }
 
@@ -208,7 +219,7 @@ pub(in crate::queue) async fn played<B: Backend>(steps: Vec<Step>) -> Option<B> 
     let started = subject.find(first).await.submitted_at;
     subject.act(first, &Action::Delete).await.unwrap();
     let model = Model::new(started, vec![(first, super::document())]);
-    let mut run = Run { subject, model, leases: Vec::new() };
+    let mut run = Run { subject, model, claims: Vec::new() };
     for step in steps {
         run.step(step).await;
         run.compare().await;

@@ -37,8 +37,8 @@ const TAKE: &str = "
     UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = :now, expires_at = NULL
     WHERE seq = :seq RETURNING id, submitted_at, attempts, uncounted, max_attempts, kicks";
 
-/// A place in the order of claims.
-type Candidate = (u32, i64);
+/// A place in the order of claims, and when the job there expires.
+type Candidate = (u32, i64, Option<i64>);
 
 /// Leases the most urgent jobs, `most` at most, to `worker`.
 ///
@@ -56,9 +56,12 @@ pub(super) fn claim(
     let tubes = tubes::open(connection, tubes, now)?;
     let (mut claimed, mut unreadable, mut bytes) = (Vec::new(), 0, 0);
     while claimed.len() < most && unreadable < UNREADABLE && bytes < BYTES {
-        let Some((_, seq)) = most_urgent(connection, worker, &tubes, now)? else { break };
+        let Some((_, seq, expires_at)) = most_urgent(connection, worker, &tubes, now)? else { break };
         match document(connection, seq, now)? {
-            Some(document) => claimed.push(take(connection, worker, seq, document, now)?),
+            Some(document) => {
+                let expires_at = expires_at.map(time).transpose()?;
+                claimed.push(Claimed { expires_at, ..take(connection, worker, seq, document, now)? });
+            }
             None => unreadable += 1,
         }
         bytes += size(connection, seq)?;
@@ -89,13 +92,11 @@ fn most_urgent(
     for tube in tubes {
         for host in ["", worker.name.as_str()] {
             let found = statement.query_row(named_params! {":tube": tube.as_str(), ":host": host}, |row| {
-                Ok(((row.get(0)?, row.get(1)?), row.get::<_, Option<i64>>(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             });
-            match found.optional()? {
-                Some((candidate, expires_at)) if expires_at.is_none_or(|expires_at| expires_at > now) => {
-                    best = Some(best.map_or(candidate, |best| best.min(candidate)));
-                }
-                _ => {}
+            let lasts = |&(_, _, expires_at): &Candidate| expires_at.is_none_or(|expires_at| expires_at > now);
+            if let Some(candidate) = found.optional()?.filter(lasts) {
+                best = Some(best.map_or(candidate, |best| best.min(candidate)));
             }
         }
     }
@@ -145,6 +146,7 @@ fn take(connection: &Connection, worker: &WorkerId, seq: i64, document: Document
         lease: Lease { id, attempt },
         attempts: attempt.saturating_sub(uncounted),
         granted: settle::granted(max_attempts, kicks),
+        expires_at: None,
     })
 }
 

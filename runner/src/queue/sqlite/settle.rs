@@ -25,6 +25,12 @@ const WAIT_AGAIN: &str = "
         uncounted = uncounted + :uncounted, progress = NULL, progress_message = NULL
     WHERE seq = :seq";
 
+/// The attempt has left nothing, so its number is free again; only its worker's start could mistake it for another.
+const UNCLAIM: &str = "
+    UPDATE jobs SET state = 'ready', worker = NULL, attempts = attempts - 1, expires_at = :expires_at,
+        started_at = (SELECT started_at FROM attempts WHERE attempts.seq = :seq ORDER BY attempt DESC LIMIT 1)
+    WHERE seq = :seq";
+
 const END: &str = "
     UPDATE jobs SET state = :state, finished_at = :now, worker = NULL, verdict = :verdict,
         published = COALESCE(:published, published), expires_at = NULL, progress = NULL, progress_message = NULL,
@@ -84,6 +90,22 @@ pub(super) fn settle(
         }
         _ => Ok(()),
     }
+}
+
+/// Undoes a claim if the lease is still the worker's and no attempt of it has begun.
+pub(super) fn give_back(
+    connection: &Connection,
+    worker: &WorkerId,
+    lease: &Lease,
+    expires_at: Option<i64>,
+) -> Result<(), Fault> {
+    let Some(seq) = leased(connection, worker, lease)? else {
+        return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
+    };
+    let attempt = (seq, lease.attempt);
+    connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1 AND attempt = ?2")?.execute(attempt)?;
+    connection.prepare_cached(UNCLAIM)?.execute(named_params! {":seq": seq, ":expires_at": expires_at})?;
+    Ok(())
 }
 
 /// Keeps where the result of a job that has ended is served, and that it is to be sent.
@@ -172,8 +194,10 @@ pub(super) fn finite(usage: Usage) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Document;
     use crate::queue::Queue;
-    use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+    use std::time::Duration;
 
     #[tokio::test]
     async fn what_no_database_can_keep_is_made_fit() {
@@ -189,5 +213,28 @@ mod tests {
         fixture.queue.settle(&worker("a"), &lease, settlement).await.unwrap();
         let usage = fixture.find(id).await.history.unwrap()[0].usage.unwrap();
         assert_eq!((usage.fuel, usage.wall_ms), (u64::MAX, 0.0));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_given_back_is_as_if_it_had_not_been_claimed() {
+        let fixture = Fixture::new();
+        let hour = Some("1h".parse().unwrap());
+        let id = fixture.submit(Document { expires: hour, ..document() }).await;
+        let lease = fixture.claim("a").await.unwrap().lease;
+        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
+        let before = fixture.find(id).await;
+        fixture.advance(Duration::from_secs(1));
+        let claimed = fixture.claim("b").await.unwrap();
+        assert_eq!(claimed.lease.attempt, 2);
+        fixture.queue.give_back(&worker("b"), &claimed).await.unwrap();
+        assert_eq!(fixture.find(id).await, before);
+        assert_eq!(fixture.claim("b").await.unwrap().lease.attempt, 2, "the number is free again");
+
+        let id = fixture.submit(Document { expires: hour, ..document() }).await;
+        let claimed = fixture.claim("a").await.unwrap();
+        fixture.queue.give_back(&worker("a"), &claimed).await.unwrap();
+        fixture.advance(Duration::from_secs(3_600));
+        assert!(fixture.claim("a").await.is_none(), "it expires when it would have");
+        assert_eq!(fixture.find(id).await.state, State::Cancelled);
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct ModelJob {
     pub(super) submitted_at: i64,
     pub(super) ready_at: i64,
     pub(super) expires_at: Option<i64>,
+    /// Kept from the claim on, in case that it is given back.
+    pub(super) would_have_expired_at: Option<i64>,
     pub(super) finished_at: Option<i64>,
     /// The key that it holds, and until when, if not until it ends.
     pub(super) key: Option<(String, Option<i64>)>,

@@ -69,6 +69,7 @@ impl Model {
             state: State::Held,
             submitted_at: self.now,
             ready_at: self.now,
+            would_have_expired_at: None,
             expires_at: document.expires.map(|expires| match expires {
                 When::After(span) => after(span),
                 When::At(time) => panic!("no step makes {time}"),
@@ -111,7 +112,8 @@ impl Model {
             let Some(job) = self.jobs.iter_mut().filter(may_take).min_by_key(|job| job.document.priority) else {
                 break;
             };
-            (job.state, job.holder, job.expires_at) = (State::Running, worker, None);
+            (job.state, job.holder) = (State::Running, worker);
+            job.would_have_expired_at = job.expires_at.take();
             job.attempts += 1;
             claimed.push((job.id, job.attempts, job.attempts - job.uncounted, job.granted()));
         }
@@ -148,6 +150,17 @@ impl Model {
         if job.state.is_final() {
             job.published = Some(lease.attempt);
         }
+        true
+    }
+
+    /// Whether the lease was the worker's.
+    pub(super) fn give_back(&mut self, lease: &Lease, worker: usize) -> bool {
+        if !self.holds(lease, worker) {
+            return false;
+        }
+        let Some(job) = self.jobs.iter_mut().find(|job| job.id == lease.id) else { return false };
+        (job.state, job.expires_at) = (State::Ready, job.would_have_expired_at);
+        job.attempts -= 1;
         true
     }
 

@@ -12,14 +12,15 @@ pub(super) fn tube(index: usize) -> Tube {
     TUBES[index].parse().unwrap()
 }
 
-/// One thing that is done. Workers and tubes are places in their lists; jobs and leases are taken from all that
+/// One thing that is done. Workers and tubes are places in their lists; jobs and claims are taken from all that
 /// there ever were.
 #[derive(Debug, Clone)]
 pub(in crate::queue) enum Step {
     Submit(Box<Document>),
     SubmitAgain { job: prop::sample::Index, other: bool },
     Claim { worker: usize, tubes: Range<usize>, most: usize },
-    Settle { lease: prop::sample::Index, worker: usize, end: End },
+    Settle { claim: prop::sample::Index, worker: usize, end: End },
+    GiveBack { claim: prop::sample::Index, worker: usize },
     Act { jobs: Vec<prop::sample::Index>, act: Act },
     Pause { tube: usize, seconds: Option<u64> },
     Resume { tube: usize },
@@ -107,7 +108,8 @@ pub(in crate::queue) fn steps() -> impl Strategy<Value = Step> {
         6 => documents().prop_map(|document| Step::Submit(Box::new(document))),
         3 => (one(), any::<bool>()).prop_map(|(job, other)| Step::SubmitAgain { job, other }),
         8 => (0..3_usize, tubes, 0..4_usize).prop_map(|(worker, tubes, most)| Step::Claim { worker, tubes, most }),
-        6 => (one(), 0..3_usize, end).prop_map(|(lease, worker, end)| Step::Settle { lease, worker, end }),
+        6 => (one(), 0..3_usize, end).prop_map(|(claim, worker, end)| Step::Settle { claim, worker, end }),
+        3 => (one(), 0..3_usize).prop_map(|(claim, worker)| Step::GiveBack { claim, worker }),
         7 => (prop::collection::vec(one(), 1..4), acts()).prop_map(|(jobs, act)| Step::Act { jobs, act }),
         1 => (0..2_usize, prop::option::of(0..5_u64)).prop_map(|(tube, seconds)| Step::Pause { tube, seconds }),
         1 => (0..2_usize).prop_map(|tube| Step::Resume { tube }),

@@ -251,7 +251,7 @@ fn take(
         .execute((seq, attempt, &worker.name, now))?;
     let job = Job { id, submitted_at: time(submitted_at)?, document };
     let lease = Lease { id, attempt };
-    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted })))
+    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted, expires_at: None })))
 }
 
 /// Does not hold a reservation against the job, since nothing came of it that is its fault.
