@@ -114,7 +114,7 @@ fn nobody_opens_a_queue_on_a_full_disk_without_being_told_so() -> anyhow::Result
         let output = node.run(["submit", "drunken-sailor"])?;
         let said = text(&output.stderr);
         ensure!(output.status.code() == Some(1) && said.contains("queue.db: "), "{said}");
-        ensure!(output.stdout.is_empty() && said.contains("nothing was changed"), "{said}");
+        ensure!(output.stdout.is_empty() && said.contains("the disk is full; nothing was changed"), "{said}");
         std::fs::remove_file(&ballast)?;
         submit(&node, ["drunken-sailor", "--param=mode=normal"])?;
         disk.fill()?;

@@ -1,7 +1,7 @@
 //! What can go wrong inside the queue's file, and how it is told.
 
 use crate::queue::QueueError;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use std::path::Path;
 
 /// A failure, before it is known to whom it will be told.
@@ -52,21 +52,25 @@ impl Fault {
                 "queue {file}: {what}; the file was damaged, or written by a newer longboat: \
                  see what `longboat queue check` says"
             )),
-            Fault::Sql(error) => QueueError::Backend(match error.sqlite_error_code() {
-                Some(code) => format!("queue {file}: {} ({error})", advice(code)),
+            Fault::Sql(error) => QueueError::Backend(match error.sqlite_error() {
+                Some(code) => format!("queue {file}: {} ({error})", advice(*code)),
                 None => format!("queue {file}: {error}"),
             }),
         }
     }
 }
 
+const FULL: &str = "the disk is full; nothing was changed: make room and try again";
+
 /// The operating system refuses a thread.
 pub(super) fn no_thread(error: &std::io::Error) -> Fault {
     Fault::Unusable(format!("no thread could be started for it: {error}"))
 }
 
-fn advice(code: ErrorCode) -> &'static str {
-    match code {
+fn advice(error: ffi::Error) -> &'static str {
+    match error.code {
+        // What is asked for is room for the index of the write-ahead log, when the first process opens the file.
+        _ if error.extended_code == ffi::SQLITE_IOERR_SHMSIZE => FULL,
         ErrorCode::NotADatabase => "this is not a queue, nor any SQLite database; name another file",
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             "another process has kept the file locked for too long; try again, or see what holds it open"
@@ -75,7 +79,7 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::AuthorizationForStatementDenied => {
             "the file cannot be opened; check that its directory exists and who may write there"
         }
-        ErrorCode::DiskFull => "the disk is full; nothing was changed: make room and try again",
+        ErrorCode::DiskFull => FULL,
         ErrorCode::DatabaseCorrupt => {
             "the file is damaged; restore a backup, or recover it with `sqlite3 FILE .recover`"
         }
@@ -91,14 +95,15 @@ mod tests {
     #[test]
     fn a_refusal_by_sqlite_names_the_file_and_says_what_to_do() {
         for (code, part) in [
-            (rusqlite::ffi::SQLITE_NOTADB, "name another file"),
-            (rusqlite::ffi::SQLITE_BUSY, "locked for too long"),
-            (rusqlite::ffi::SQLITE_READONLY, "check owner, mode and mount"),
-            (rusqlite::ffi::SQLITE_FULL, "make room"),
-            (rusqlite::ffi::SQLITE_CORRUPT, "restore a backup"),
-            (rusqlite::ffi::SQLITE_IOERR, "the system's log"),
+            (ffi::SQLITE_NOTADB, "name another file"),
+            (ffi::SQLITE_BUSY, "locked for too long"),
+            (ffi::SQLITE_READONLY, "check owner, mode and mount"),
+            (ffi::SQLITE_FULL, "make room"),
+            (ffi::SQLITE_IOERR_SHMSIZE, "make room"),
+            (ffi::SQLITE_CORRUPT, "restore a backup"),
+            (ffi::SQLITE_IOERR, "the system's log"),
         ] {
-            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             let message = Fault::Sql(error).at(Path::new("/data/queue.db")).to_string();
             assert!(message.starts_with("queue /data/queue.db: ") && message.contains(part), "{message}");
         }
