@@ -167,6 +167,9 @@ impl Queue for BeanstalkdQueue {
         self.shared.settle(worker, lease, settlement).await
     }
 
+    /// The server has counted the reservation already.
+    fn begin(&self, _worker: &WorkerId, _lease: &Lease) {}
+
     /// A server has counted the reservation, so this is the end of an attempt.
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         self.shared.settle(worker, &claimed.lease, Settlement::not_begun(worker)).await

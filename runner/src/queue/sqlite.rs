@@ -8,6 +8,7 @@
 mod act;
 mod admit;
 mod backup;
+mod begun;
 mod check;
 mod claim;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use self::file::{Copied, ExportError, Exported, Faults, Health, ImportError,
 pub(in crate::queue) use self::ledger::{Counts, Intent, Kind, Ledger, Place, Ruling, Sighting};
 pub use self::sharing::Sharing;
 
+use self::begun::Begun;
 use self::fault::Fault;
 use self::reader::Reader;
 use self::subscription::Subscription;
@@ -59,6 +61,7 @@ use super::{
 use crate::job::{Decision, JobId, Progress, Record, Tube};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,6 +87,8 @@ struct Shared {
     watcher: Watcher,
     changes: Arc<Changes>,
     silence: Mutex<Silence>,
+    /// None where it cannot be told, and where a worker may be on another machine.
+    begun: Option<Begun>,
     clock: Clock,
 }
 
@@ -131,6 +136,7 @@ impl SqliteQueue {
             watcher,
             changes,
             silence: Mutex::default(),
+            begun: Some(path).filter(|_| sharing == Sharing::OneMachine).and_then(|path| Begun::beside(path).ok()),
             clock,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -157,6 +163,8 @@ impl SqliteQueue {
         let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
         silent.retain(|beat| beat.start != worker.start);
         let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
+        let begun = |start| Some((start, self.shared.begun.as_ref()?.read(start)?));
+        let begun: HashMap<_, _> = silent.iter().filter_map(|beat| begun(beat.start)).collect();
         let asked = Instant::now();
         self.write(move |connection, now| {
             // Whatever kept this from the file, a long transaction of a third process perhaps, kept heartbeats
@@ -164,7 +172,7 @@ impl SqliteQueue {
             if asked.elapsed() > (shortest / 10).max(Duration::from_secs(1)) {
                 return Ok(Vec::new());
             }
-            workers::take_over(connection, &silent, now.as_millisecond())
+            workers::take_over(connection, &silent, &begun, now.as_millisecond())
         })
         .await
     }
@@ -177,7 +185,12 @@ impl Queue for SqliteQueue {
     }
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        self.heartbeat(worker, &[]).await.map(drop)
+        self.heartbeat(worker, &[]).await?;
+        if let Some(begun) = &self.shared.begun {
+            let known = self.shared.reader.call(workers::beats).await?;
+            begun.register(worker.start, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
+        }
+        Ok(())
     }
 
     /// A claim whose future is dropped before it is ready may leave jobs leased, until
@@ -185,6 +198,12 @@ impl Queue for SqliteQueue {
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
         let (worker, tubes) = (worker.clone(), tubes.to_vec());
         self.write(move |connection, now| claim::claim(connection, &worker, &tubes, most, now.as_millisecond())).await
+    }
+
+    fn begin(&self, worker: &WorkerId, lease: &Lease) {
+        if let Some(begun) = &self.shared.begun {
+            begun.begin(worker.start, lease);
+        }
     }
 
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
@@ -203,11 +222,15 @@ impl Queue for SqliteQueue {
     }
 
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError> {
-        let (worker, lease, clock) = (worker.clone(), lease.clone(), Arc::clone(&self.shared.clock));
+        let (holder, held, clock) = (worker.clone(), lease.clone(), Arc::clone(&self.shared.clock));
         let work = move |connection: &rusqlite::Connection, tally: &mut Tally| {
-            settle::settle(connection, tally, &worker, &lease, &settlement, clock().as_millisecond())
+            settle::settle(connection, tally, &holder, &held, &settlement, clock().as_millisecond())
         };
-        self.shared.writer.call_and_count(work).await
+        let settled = self.shared.writer.call_and_count(work).await;
+        if let (Some(begun), Ok(()) | Err(QueueError::Stale { .. })) = (&self.shared.begun, &settled) {
+            begun.end(worker.start, lease);
+        }
+        settled
     }
 
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
@@ -252,8 +275,12 @@ impl Queue for SqliteQueue {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        let worker = worker.clone();
-        self.write(move |connection, now| workers::unregister(connection, &worker, now.as_millisecond())).await
+        let leaving = worker.clone();
+        self.write(move |connection, now| workers::unregister(connection, &leaving, now.as_millisecond())).await?;
+        if let Some(begun) = &self.shared.begun {
+            begun.forget(worker.start);
+        }
+        Ok(())
     }
 
     async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError> {

@@ -64,6 +64,7 @@ impl Queue for Records {
     async fn settle(&self, _: &WorkerId, _: &Lease, _: Settlement) -> Result<(), QueueError> {
         unasked()
     }
+    fn begin(&self, _: &WorkerId, _: &Lease) {}
     async fn give_back(&self, _: &WorkerId, _: &Claimed) -> Result<(), QueueError> {
         unasked()
     }

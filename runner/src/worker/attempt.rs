@@ -32,6 +32,7 @@ pub(super) async fn make(shared: Arc<Shared>, claimed: Claimed, slot: OwnedSemap
 }
 
 async fn run(shared: &Arc<Shared>, claimed: &Arc<Claimed>, started: Instant, slot: OwnedSemaphorePermit) {
+    shared.queue.begin(&shared.id, &claimed.lease);
     let (attempt, refused) = begin(shared, claimed, started);
     shared.leases.start(&claimed.lease, &attempt.stop);
     let staging = shared.results.stage(claimed.job.id, claimed.lease.attempt);

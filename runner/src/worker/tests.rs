@@ -68,6 +68,9 @@ impl Queue for Unsteady {
         unless(&self.fails_to_settle)?;
         self.queue.settle(worker, lease, settlement).await
     }
+    fn begin(&self, worker: &WorkerId, lease: &Lease) {
+        self.queue.begin(worker, lease);
+    }
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         self.queue.give_back(worker, claimed).await
     }

@@ -156,6 +156,10 @@ impl Queue for Processes {
         self.of(worker).settle(&brief(worker), lease, settlement).await
     }
 
+    fn begin(&self, worker: &WorkerId, lease: &Lease) {
+        self.of(worker).begin(&brief(worker), lease);
+    }
+
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         self.of(worker).give_back(&brief(worker), claimed).await
     }

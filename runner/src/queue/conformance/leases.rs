@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::subject::{SECOND, Subject, document, failed, worker};
-use crate::job::{Decision, Document, Progress, State, Verdict};
+use crate::job::{Decision, Document, Progress, State, Tube, Verdict};
 use crate::queue::{QueueError, Recalled};
 
 fn is_stale(result: &Result<(), QueueError>) -> bool {
@@ -73,7 +73,7 @@ pub(super) async fn an_interrupted_attempt_does_not_count(queue: &Subject<impl B
 
 pub(super) async fn a_job_that_is_given_back_keeps_its_place_and_its_attempts(queue: &Subject<impl Backend>) {
     let ids = queue.submit_all(vec![Document { max_attempts: 1, ..document() }; 2]).await;
-    let claimed = queue.claim("a").await.unwrap();
+    let claimed = queue.claim_from("a", &[Tube::default()], 1).await.remove(0);
     assert_eq!(claimed.lease.id, ids[0]);
     assert!(is_stale(&queue.queue().give_back(&worker("b"), &claimed).await), "another cannot give it back");
     queue.queue().give_back(&worker("a"), &claimed).await.unwrap();

@@ -93,10 +93,13 @@ impl<B: Backend> Subject<B> {
         self.queue().submit(vec![Submission { id, document }]).await
     }
 
+    /// Claims a job if there is one, and begins the attempt.
     pub(super) async fn claim(&self, name: &str) -> Option<Claimed> {
         let mut claimed = self.claim_from(name, &[Tube::default()], 1).await;
         assert!(claimed.len() <= 1);
-        claimed.pop()
+        let claimed = claimed.pop()?;
+        self.queue().begin(&worker(name), &claimed.lease);
+        Some(claimed)
     }
 
     /// Claims a job that must be there.

@@ -5,7 +5,7 @@ use super::settle::{self, Ending};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
 use crate::queue::{Lease, Recalled, WorkerId};
 use rusqlite::{Connection, OptionalExtension};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 const RUNNING: &str = "
@@ -104,8 +104,14 @@ pub(super) fn beats(connection: &Connection) -> Result<Vec<Beat>, Fault> {
     Ok(beats.collect::<Result<_, _>>()?)
 }
 
-/// Ends the attempts of workers that are silent, unless one of them has beaten meanwhile.
-pub(super) fn take_over(connection: &Connection, silent: &[Beat], now: i64) -> Result<Vec<(Lease, Decision)>, Fault> {
+/// Ends the attempts of workers that are silent, unless one of them has beaten meanwhile. Those that have not begun, of
+/// the workers of which that is known, do not count.
+pub(super) fn take_over(
+    connection: &Connection,
+    silent: &[Beat],
+    begun: &HashMap<JobId, HashSet<Lease>>,
+    now: i64,
+) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut taken = Vec::new();
     for &Beat { start, count, lease } in silent {
         let name: Option<String> = connection
@@ -114,7 +120,10 @@ pub(super) fn take_over(connection: &Connection, silent: &[Beat], now: i64) -> R
             .optional()?;
         let Some(name) = name else { continue };
         let message = format!("worker {name} was not heard of for {} s; its lease has run out", lease.as_secs_f64());
-        taken.extend(end_all(connection, start, &Verdict::Lost { message }, now)?);
+        let not_begun = format!("{message}, and it had not begun the attempt");
+        let (lost, not_begun) = (Verdict::Lost { message }, Verdict::Interrupted { message: not_begun });
+        let has_begun = |lease: &Lease| begun.get(&start).is_none_or(|begun| begun.contains(lease));
+        taken.extend(end_all(connection, start, |lease| if has_begun(lease) { &lost } else { &not_begun }, now)?);
         forget(connection, start)?;
     }
     Ok(taken)
@@ -123,7 +132,8 @@ pub(super) fn take_over(connection: &Connection, silent: &[Beat], now: i64) -> R
 /// Strikes a worker off; what it has not settled, it gives back.
 pub(super) fn unregister(connection: &Connection, worker: &WorkerId, now: i64) -> Result<(), Fault> {
     let message = format!("worker {} has stopped", worker.name);
-    end_all(connection, worker.start, &Verdict::Interrupted { message }, now)?;
+    let interrupted = Verdict::Interrupted { message };
+    end_all(connection, worker.start, |_| &interrupted, now)?;
     forget(connection, worker.start)
 }
 
@@ -132,10 +142,11 @@ fn forget(connection: &Connection, start: JobId) -> Result<(), Fault> {
     Ok(())
 }
 
-fn end_all(
+/// Ends what a worker runs, each attempt with its verdict.
+fn end_all<'a>(
     connection: &Connection,
     start: JobId,
-    verdict: &Verdict,
+    verdict: impl Fn(&Lease) -> &'a Verdict,
     now: i64,
 ) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut statement = connection.prepare_cached(RUNNING)?;
@@ -150,7 +161,8 @@ fn end_all(
     })?;
     let mut ended = Vec::new();
     for (seq, lease, standing) in running.collect::<Result<Vec<_>, _>>()? {
-        // Neither verdict makes a job wait, so there is nothing to jitter.
+        let verdict = verdict(&lease);
+        // No such verdict makes a job wait, so there is nothing to jitter.
         let decision = decide(verdict, standing, 0.0);
         let ending = Ending { attempt: lease.attempt, verdict, decision, usage: None, published: false };
         settle::end_attempt(connection, seq, &ending, now)?;

@@ -1,7 +1,7 @@
 //! Heartbeats by a clock that the tests set.
 
 use super::*;
-use crate::job::State;
+use crate::job::{Document, State};
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, worker};
 use crate::queue::{Queue, QueueError};
@@ -55,6 +55,7 @@ async fn a_job_is_taken_over_only_after_a_whole_lease_without_a_heartbeat() {
     let id = fixture.submit(document()).await;
     fixture.queue.register(&worker("a")).await.unwrap();
     let claimed = fixture.claim("a").await.unwrap();
+    fixture.queue.begin(&worker("a"), &claimed.lease);
     // A wall clock that jumps by a year steals nothing.
     fixture.advance(Duration::from_secs(365 * 86_400));
     for seconds in [0, 5, 14] {
@@ -133,7 +134,32 @@ async fn a_beat_that_comes_before_the_take_over_saves_the_lease() {
     let claimed = fixture.claim("a").await.unwrap();
     let silent = fixture.queue.shared.reader.call(beats).await.unwrap();
     fixture.queue.heartbeat(&worker("a"), &[]).await.unwrap();
-    let taken = fixture.queue.write(move |connection, _| take_over(connection, &silent, 0)).await.unwrap();
+    let taken =
+        fixture.queue.write(move |connection, _| take_over(connection, &silent, &HashMap::new(), 0)).await.unwrap();
     assert!(taken.is_empty());
     fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_lost_worker_had_claimed_and_not_begun_does_not_count() {
+    let fixture = Fixture::new();
+    let start = Instant::now();
+    fixture.submit_all(vec![Document { max_attempts: 1, ..document() }; 3]).await;
+    fixture.queue.register(&worker("a")).await.unwrap();
+    let claimed = fixture.queue.claim(&worker("a"), &[crate::job::Tube::default()], 3).await.unwrap();
+    let [settled, running, waiting] = [0, 1, 2].map(|one| claimed[one].lease.clone());
+    fixture.queue.begin(&worker("a"), &settled);
+    fixture.queue.begin(&worker("a"), &running);
+    fixture.settle("a", &settled, Verdict::Done, Decision::Finish).await.unwrap();
+    // As another process sees it.
+    let queue = fixture.elsewhere();
+    assert!(queue.take_over_by(clock(start, 0), &worker("b")).await.unwrap().is_empty());
+    let taken = queue.take_over_by(clock(start, 15), &worker("b")).await.unwrap();
+    assert_eq!(taken, [(running.clone(), Decision::Bury), (waiting.clone(), Decision::Retry(Duration::ZERO))]);
+    let lost = fixture.find(running.id).await.verdict.unwrap().to_string();
+    assert!(lost.starts_with("lost: worker a was not heard of"), "{lost}");
+    let told = fixture.find(waiting.id).await.verdict.unwrap().to_string();
+    assert!(told.starts_with("interrupted: worker a") && told.ends_with("it had not begun the attempt"), "{told}");
+    let again = fixture.claim("b").await.unwrap();
+    assert_eq!((again.lease, again.attempts), (Lease { id: waiting.id, attempt: 2 }, 1));
 }

@@ -1,0 +1,230 @@
+//! Which attempts have begun, in a file that outlives the worker that made them.
+//!
+//! A worker claims jobs before it has a slot for them. If it is killed, what it was running counts as lost, and what
+//! had only been claimed must not. A commit for each beginning would cost as much as the claim has saved; a few bytes
+//! in a file that is never synced cost nothing, and the system keeps them when a process dies. When the system itself
+//! has gone down they mean nothing any more: then, and whenever else they cannot be had, all that was claimed counts.
+
+use super::lock;
+use crate::job::JobId;
+use crate::queue::Lease;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// An attempt that has begun and is not settled, in the file: the job's id, and the attempt.
+const MARK: usize = 20;
+/// More than a worker can have begun at a time. Whoever reads does not trust whoever wrote.
+const MOST: u64 = 1 << 20;
+
+/// What tells one run of this system from the next; it comes first in each file.
+/// <https://docs.kernel.org/admin-guide/sysctl/kernel.html#random>
+fn boot() -> io::Result<Vec<u8>> {
+    let boot = fs::read("/proc/sys/kernel/random/boot_id")?;
+    if boot.is_empty() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(boot) }
+}
+
+/// The marks of the workers that use a queue's file.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// What their files' names begin with.
+    prefix: PathBuf,
+    /// Not asked for later: a confined worker may not read it.
+    boot: Vec<u8>,
+    /// Those of this process's workers.
+    own: Mutex<HashMap<JobId, Marks>>,
+}
+
+impl Begun {
+    /// Those beside the queue's file.
+    ///
+    /// # Errors
+    /// If this system does not tell one of its runs from the next.
+    pub(super) fn beside(queue: &Path) -> io::Result<Self> {
+        let mut prefix = queue.as_os_str().to_owned();
+        prefix.push("-begun-");
+        Ok(Self { prefix: prefix.into(), boot: boot()?, own: Mutex::default() })
+    }
+
+    fn path(&self, start: JobId) -> PathBuf {
+        let mut path = self.prefix.clone().into_os_string();
+        path.push(start.to_string());
+        path.into()
+    }
+
+    /// Makes marks for a worker of this process that is `known` by now and has claimed nothing yet, and removes those of
+    /// workers that are not known.
+    pub(super) fn register(&self, start: JobId, known: &[JobId]) {
+        self.sweep(known);
+        let path = self.path(start);
+        match Marks::new(&path, &self.boot) {
+            Ok(marks) => drop(lock(&self.own).insert(start, marks)),
+            Err(error) => {
+                tracing::warn!(%error, "what this worker claims counts as begun, for {} cannot be made", path.display());
+            }
+        }
+    }
+
+    /// Marks an attempt that is about to begin.
+    pub(super) fn begin(&self, start: JobId, lease: &Lease) {
+        self.change(start, |marks| marks.begin(lease));
+    }
+
+    /// Wipes the mark of an attempt that is settled.
+    pub(super) fn end(&self, start: JobId, lease: &Lease) {
+        self.change(start, |marks| marks.end(lease));
+    }
+
+    fn change(&self, start: JobId, change: impl FnOnce(&mut Marks) -> io::Result<()>) {
+        let mut own = lock(&self.own);
+        let Some(marks) = own.get_mut(&start) else { return };
+        if let Err(error) = change(marks) {
+            tracing::warn!(%error, "what this worker claims counts as begun, for its marks cannot be written");
+            own.remove(&start);
+        }
+    }
+
+    /// The attempts of a worker, which runs no more, that have begun and are not settled; none if that is unknown.
+    pub(super) fn read(&self, start: JobId) -> Option<HashSet<Lease>> {
+        let mut bytes = Vec::new();
+        let read = File::open(self.path(start)).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+        let marks = bytes.strip_prefix(self.boot.as_slice()).filter(|_| read.is_ok_and(|read| read as u64 <= MOST))?;
+        let (marks, _) = marks.as_chunks::<MARK>();
+        Some(marks.iter().map(lease).collect())
+    }
+
+    /// Removes the marks of a worker that is known no more.
+    pub(super) fn forget(&self, start: JobId) {
+        lock(&self.own).remove(&start);
+        // What stays behind is removed when the next worker registers.
+        let _ = fs::remove_file(self.path(start));
+    }
+
+    fn sweep(&self, known: &[JobId]) {
+        let (Some(directory), Some(prefix)) = (self.prefix.parent(), self.prefix.file_name()) else { return };
+        let known: HashSet<PathBuf> = known.iter().map(|start| self.path(*start)).collect();
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let is_one = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+            if is_one && !known.contains(&entry.path()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn mark(lease: &Lease) -> [u8; MARK] {
+    let mut mark = [0; MARK];
+    let (id, attempt) = mark.split_at_mut(16);
+    id.copy_from_slice(lease.id.as_bytes());
+    attempt.copy_from_slice(&lease.attempt.to_le_bytes());
+    mark
+}
+
+fn lease(mark: &[u8; MARK]) -> Lease {
+    let (mut id, mut attempt) = ([0; 16], [0; 4]);
+    id.copy_from_slice(&mark[..16]);
+    attempt.copy_from_slice(&mark[16..]);
+    Lease { id: JobId::from_bytes(id), attempt: u32::from_le_bytes(attempt) }
+}
+
+/// The marks of one worker.
+#[derive(Debug)]
+struct Marks {
+    file: File,
+    path: PathBuf,
+    /// Where the first one is.
+    first: u64,
+    places: HashMap<Lease, u64>,
+    /// Places of attempts that are settled.
+    free: Vec<u64>,
+}
+
+impl Marks {
+    fn new(path: &Path, boot: &[u8]) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all_at(boot, 0)?;
+        let (places, free) = (HashMap::new(), Vec::new());
+        Ok(Self { file, path: path.to_owned(), first: boot.len() as u64, places, free })
+    }
+
+    fn begin(&mut self, lease: &Lease) -> io::Result<()> {
+        let place = self.free.pop().unwrap_or(self.places.len() as u64);
+        self.places.insert(lease.clone(), place);
+        self.write(place, mark(lease))
+    }
+
+    fn end(&mut self, lease: &Lease) -> io::Result<()> {
+        let Some(place) = self.places.remove(lease) else { return Ok(()) };
+        self.free.push(place);
+        self.write(place, [0; MARK])
+    }
+
+    fn write(&self, place: u64, mark: [u8; MARK]) -> io::Result<()> {
+        self.file.write_all_at(&mark, self.first + place * MARK as u64)
+    }
+}
+
+/// Marks that cannot be kept must not be read either.
+impl Drop for Marks {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(attempt: u32) -> Lease {
+        Lease { id: JobId::new(), attempt }
+    }
+
+    fn begun() -> (tempfile::TempDir, Begun) {
+        let directory = tempfile::tempdir().unwrap();
+        let begun = Begun::beside(&directory.path().join("queue.db")).unwrap();
+        (directory, begun)
+    }
+
+    #[test]
+    fn what_has_begun_and_is_not_settled_is_known_to_others_for_as_long_as_the_worker_is() {
+        let ((_directory, begun), start) = (begun(), JobId::new());
+        begun.register(start, &[start]);
+        let leases = [lease(1), lease(u32::MAX), lease(3), lease(4)];
+        leases[..3].iter().for_each(|lease| begun.begin(start, lease));
+        begun.end(start, &leases[1]);
+        begun.end(start, &leases[3]);
+        let told = begun.read(start).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|one| told.contains(&leases[one])), [true, false, true, false]);
+        begun.begin(start, &leases[3]);
+        assert!(begun.read(start).unwrap().contains(&leases[3]));
+        let size = fs::metadata(begun.path(start)).unwrap().len();
+        assert_eq!(size, begun.boot.len() as u64 + 3 * MARK as u64, "places are used again");
+        begun.forget(start);
+        assert_eq!(begun.read(start), None);
+    }
+
+    #[test]
+    fn marks_from_before_the_system_went_down_say_nothing() {
+        let ((_directory, mut begun), start) = (begun(), JobId::new());
+        begun.register(start, &[start]);
+        assert_eq!(begun.read(start), Some(HashSet::new()));
+        begun.boot = b"another run of this system".to_vec();
+        assert_eq!(begun.read(start), None);
+    }
+
+    #[test]
+    fn marks_that_were_left_behind_are_removed_and_others_are_not() {
+        let ((directory, begun), starts) = (begun(), [JobId::new(), JobId::new(), JobId::new()]);
+        for start in &starts[..2] {
+            std::mem::forget(Marks::new(&begun.path(*start), &begun.boot).unwrap());
+        }
+        let other = directory.path().join("queue.db-wal");
+        fs::write(&other, "").unwrap();
+        begun.register(starts[2], &starts[1..]);
+        assert_eq!(starts.map(|start| begun.read(start).is_some()), [false, true, true]);
+        assert!(other.exists());
+    }
+}
