@@ -3,6 +3,7 @@
 //! If it had committed, its result counts and nobody else runs the job. If it had not, another does, and nothing of what
 //! the first one made is ever shown: neither by HTTP nor by command, nor through the links in the results tree.
 
+mod reservations;
 mod scene;
 mod shim;
 mod watch;

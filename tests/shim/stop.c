@@ -6,7 +6,7 @@
 //
 // of which each waits for the one before; at the last one the process stops. A step names a call and the path that it is
 // about, as a pattern for fnmatch: the new name of `rename` and `symlink`, the directory of `mkdir`, the file of `sync`
-// (fsync, fdatasync), and the file beside a SQLite database of which `begin` locks the byte that stands for the right to
+// (fsync, fdatasync), the first line that `send` sends, and the file beside a SQLite database of which `begin` locks the byte that stands for the right to
 // write: https://sqlite.org/walformat.html#locks. LONGBOAT_SHIM_MARK is a file that is made just before.
 //
 // Calls that Rust's rustix makes of the kernel itself are not seen here.
@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -148,6 +149,20 @@ int fdatasync(int file) {
     look_at_file("before", "sync", file);
     int result = real(file);
     look_at_file("after", "sync", file);
+    return result;
+}
+
+ssize_t send(int socket, const void *data, size_t length, int flags) {
+    REAL(ssize_t, "send", int, const void *, size_t, int)
+    char line[LENGTH] = "";
+    size_t end = 0;
+    while (end < length && end < LENGTH - 1 && ((const char *)data)[end] != '\r') {
+        end++;
+    }
+    memcpy(line, data, end);
+    look("before", "send", line);
+    ssize_t result = real(socket, data, length, flags);
+    look("after", "send", line);
     return result;
 }
 

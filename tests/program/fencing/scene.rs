@@ -3,7 +3,7 @@
 use super::shim::{Shim, stop};
 use super::watch::Site;
 use crate::guests;
-use crate::support::{Worker, argument, await_state, await_that, show, submit, verdicts};
+use crate::support::{Worker, argument, await_state, await_that, file, show, submit, verdicts};
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
 use serde_json::Value;
@@ -28,16 +28,24 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Nothing runs yet, and the job waits.
+    /// Nothing runs yet, and the job waits in a queue in a file.
     pub fn new(houses: Houses, params: &str) -> anyhow::Result<Self> {
         let first = Longboat::new()?;
+        let queue = format!("sqlite:{}", first.data_dir().join("queue.db").display());
+        Self::in_queue(&queue, first, houses, params)
+    }
+
+    /// Nothing runs yet, and the job waits in this queue.
+    pub fn in_queue(queue: &str, first: Longboat, houses: Houses, params: &str) -> anyhow::Result<Self> {
         let second = match houses {
             Houses::Shared => Longboat::at(first.data_dir().to_owned())?,
-            Houses::Apart => {
-                Longboat::new()?.with_queue(&format!("sqlite:{}", first.data_dir().join("queue.db").display()))
-            }
+            Houses::Apart => Longboat::new()?,
         };
+        let [first, second] = [first, second].map(|node| node.with_queue(queue));
         for node in [&first, &second] {
+            // Short enough to wait for, and long enough for a busy machine not to use it up by itself. In a beanstalkd
+            // server it is the job's, and goes by who submits it.
+            file(node, "config.toml", "[worker]\nlease = \"2s\"\nheartbeat = \"400ms\"\n")?;
             node.ok(["algorithm", "add", "witness", argument(&guests::rust("witness")?)?])?;
         }
         let id = submit(&first, ["witness", "--params", params])?;
@@ -53,8 +61,6 @@ impl Scene {
     /// Starts the first worker, which takes the job and will stop at the last of these steps, if there are any.
     pub fn start_first(&self, steps: &str) -> anyhow::Result<Worker> {
         let mut command = self.first.command(["worker", "--name=first", "--slots=1"]);
-        // Short enough to wait for, and long enough for a busy machine not to use it up by itself.
-        command.env("LONGBOAT__WORKER__LEASE", "2s").env("LONGBOAT__WORKER__HEARTBEAT", "400ms");
         if !steps.is_empty() {
             self.shim.arm(&mut command, steps);
         }
@@ -95,7 +101,7 @@ impl Scene {
 
     /// Has the first worker do another job, as if nothing had happened, and end.
     pub fn go_on(&self, first: Worker) -> anyhow::Result<()> {
-        let later = submit(&self.first, ["witness", "--host=first"])?;
+        let later = submit(&self.first, ["witness"])?;
         await_state(&self.first, &later, "done")?;
         ensure!(self.first.json(["result", &later])?["result"]["words"] == "made by attempt 1");
         end(first)
@@ -103,7 +109,12 @@ impl Scene {
 
     /// The verdicts of the job's attempts, each with its worker.
     pub fn history(&self) -> anyhow::Result<Vec<String>> {
-        let record = show(&self.first, &self.id)?;
+        self.history_by(&self.first)
+    }
+
+    /// The same as one of the nodes knows it.
+    pub fn history_by(&self, node: &Longboat) -> anyhow::Result<Vec<String>> {
+        let record = show(node, &self.id)?;
         let workers = record["history"].as_array().context("a history")?.iter().map(|attempt| &attempt["worker"]);
         let workers = workers.map(|worker| worker.as_str().unwrap_or_default());
         Ok(workers.zip(verdicts(&record)).map(|(worker, verdict)| format!("{worker}: {verdict}")).collect())
@@ -119,7 +130,9 @@ impl Scene {
     /// The numbers of the attempts that a node has a directory of, once no worker runs there any more.
     pub fn kept(&self, node: &Longboat) -> anyhow::Result<BTreeSet<String>> {
         let results = node.data_dir().join("results");
-        let staged = contents(&results.join(".staging"))?;
+        let mut staged = contents(&results.join(".staging"))?;
+        // The lock of a process that has ended is nobody's, and the next one to start removes it.
+        staged.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
         ensure!(staged.is_empty(), "something is left: {staged:?}");
         let attempts = contents(&job(node, &self.id).join("attempts"))?;
         Ok(attempts.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
