@@ -275,4 +275,4 @@ fn is_forgotten(connection: &Connection, id: JobId, json: &str) -> Result<Option
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -23,7 +23,8 @@ const HISTORY: &str =
     "SELECT attempt, worker, started_at, finished_at, verdict, usage FROM attempts WHERE seq = ?1 ORDER BY attempt";
 
 const NEXT_DUE: &str = "
-    SELECT ready_at FROM jobs INDEXED BY jobs_delayed WHERE state = 'delayed' AND ready_at > ?1
+    SELECT ready_at FROM jobs INDEXED BY jobs_delayed
+    WHERE state = 'delayed' AND unicode(host) IS NOT 1 AND ready_at > ?1
     ORDER BY ready_at LIMIT 1";
 
 /// The time that a column keeps as milliseconds.

@@ -205,8 +205,40 @@ CREATE TABLE serving (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Version 5: what is asked of this file's own queue is asked of its own jobs, however many there are of servers.
+///
+/// - The indexes that the file's own queue walks along hold no job of a server; those that have ended have one of their
+///   own.
+/// - `elsewhere` counts the places that jobs of servers ever had, which the file's own have not.
+/// - `counts` has no row for what there is none of: tubes are named by submitters.
+const VERSION_5: &str = "
+DROP INDEX jobs_state;
+DROP INDEX jobs_delayed;
+DROP INDEX jobs_expiring;
+DROP INDEX jobs_ended;
+CREATE INDEX jobs_state ON jobs (state) WHERE unicode(host) IS NOT 1;
+CREATE INDEX jobs_delayed ON jobs (ready_at, priority) WHERE state = 'delayed' AND unicode(host) IS NOT 1;
+CREATE INDEX jobs_expiring ON jobs (expires_at, host) WHERE expires_at IS NOT NULL AND unicode(host) IS NOT 1;
+CREATE INDEX jobs_ended ON jobs (state, finished_at, seq, host)
+    WHERE finished_at IS NOT NULL AND unicode(host) IS NOT 1;
+CREATE INDEX placed_ended ON jobs (host, state, finished_at, seq)
+    WHERE finished_at IS NOT NULL AND unicode(host) IS 1;
+CREATE TABLE elsewhere (
+    host TEXT PRIMARY KEY,
+    jobs INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO elsewhere SELECT host, SUM(jobs) FROM counts WHERE unicode(host) IS 1 GROUP BY host;
+CREATE TRIGGER jobs_placed AFTER INSERT ON jobs WHEN unicode(new.host) IS 1 BEGIN
+    INSERT INTO elsewhere VALUES (new.host, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+END;
+DELETE FROM counts WHERE jobs = 0;
+CREATE TRIGGER counts_none AFTER UPDATE OF jobs ON counts WHEN new.jobs = 0 BEGIN
+    DELETE FROM counts WHERE tube = new.tube AND host = new.host AND state = new.state;
+END;
+";
+
 /// All versions of the schema; one that was released is never edited again.
-const VERSIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const VERSIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// Refuses a file that is not of the newest version; nothing is changed in it.
 pub(super) fn expect_newest(connection: &Connection) -> Result<(), Fault> {

@@ -18,10 +18,11 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 const EXPIRED: i64 = 1_000;
 
 /// Of the jobs of this file's own queue, whose `host` begins with no control character.
-const COUNTS: &str = "SELECT tube, state, jobs FROM counts WHERE jobs > 0 AND unicode(host) IS NOT 1 ORDER BY tube";
+const COUNTS: &str = "SELECT tube, state, jobs FROM counts WHERE unicode(host) IS NOT 1 ORDER BY tube";
 
-/// Jobs have been numbered without a gap since the queue was made.
-const SUBMITTED: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'jobs'";
+/// Jobs have been numbered without a gap since the queue was made, those of servers among them.
+const SUBMITTED: &str = "
+    SELECT seq - (SELECT COALESCE(SUM(jobs), 0) FROM elsewhere) FROM sqlite_sequence WHERE name = 'jobs'";
 
 const WORKERS: &str = "
     SELECT name, started_at, (SELECT COUNT(*) FROM jobs WHERE worker = start) FROM workers
@@ -34,7 +35,7 @@ const HAS_WORK: &str = "
     ) > (
         SELECT COUNT(*) FROM (
             SELECT state, tube, host FROM jobs INDEXED BY jobs_expiring
-            WHERE expires_at IS NOT NULL AND expires_at <= :now LIMIT :expired)
+            WHERE expires_at IS NOT NULL AND unicode(host) IS NOT 1 AND expires_at <= :now LIMIT :expired)
         WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed')
     )";
 
@@ -101,6 +102,7 @@ mod tests {
     use crate::job::{Decision, Document, Span, Verdict};
     use crate::queue::Queue;
     use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+    use crate::queue::sqlite::ledger::tests::Strangers;
     use std::time::Duration;
 
     #[tokio::test]
@@ -144,6 +146,33 @@ mod tests {
         assert!(has_work("a").await, "one runs elsewhere, and may come back");
         fixture.settle("c", &lease, failed(), Decision::Bury).await.unwrap();
         assert!(!has_work("a").await);
+    }
+
+    #[tokio::test]
+    async fn the_jobs_of_a_server_are_not_counted() {
+        let fixture = Fixture::new();
+        Strangers::beside(&fixture).await;
+        fixture.submit(document()).await;
+        fixture.advance(Duration::from_secs(60));
+        let alone = Fixture::new();
+        alone.submit(document()).await;
+        alone.advance(Duration::from_secs(60));
+        let (status, expected) = (fixture.queue.status().await.unwrap(), alone.queue.status().await.unwrap());
+        let id = expected.oldest.as_ref().map(|oldest| oldest.id).unwrap();
+        let oldest = status.oldest.clone().map(|oldest| crate::queue::Oldest { id, ..oldest });
+        assert_eq!(crate::queue::Status { oldest, ..status }, expected);
+    }
+
+    #[tokio::test]
+    async fn of_a_tube_in_which_nothing_is_left_nothing_is_kept() {
+        let fixture = Fixture::new();
+        for name in ["one", "two"] {
+            let id = fixture.submit(Document { tube: name.parse().unwrap(), ..document() }).await;
+            let deleted = fixture.queue.act(&[id], &crate::queue::Action::Delete).await.unwrap();
+            assert!(deleted[0].outcome.is_ok());
+        }
+        let counted: u32 = fixture.reader().query_row("SELECT COUNT(*) FROM counts", [], |row| row.get(0)).unwrap();
+        assert_eq!(counted, 0);
     }
 
     fn seconds(span: (jiff::Timestamp, jiff::Timestamp), start: jiff::Timestamp) -> (i64, i64) {

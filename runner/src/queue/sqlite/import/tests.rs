@@ -295,3 +295,4 @@ proptest! {
         assert!(health.faults.is_empty(), "{health:?}");
     }
 }
+        elsewhere.host elsewhere.jobs \

@@ -1,3 +1,7 @@
+mod strangers;
+
+pub(in crate::queue::sqlite) use strangers::Strangers;
+
 use super::*;
 use crate::job::{Decision, Span, Tube, Usage, Verdict};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, failed, worker};

@@ -15,7 +15,7 @@ const EXPIRED: i64 = 100_000;
 pub(super) const ENDED: &str = "
     SELECT COUNT(*) FROM (
         SELECT 1 FROM jobs INDEXED BY jobs_ended
-        WHERE state = :state AND finished_at IS NOT NULL AND finished_at > :since LIMIT :most)";
+        WHERE state = :state AND finished_at IS NOT NULL AND unicode(host) IS NOT 1 AND finished_at > :since LIMIT :most)";
 
 pub(super) const HAVE_EXPIRED: &str = "
     SELECT state, tube, submitted_at, MAX(expires_at, submitted_at) FROM jobs INDEXED BY jobs_expiring

@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 const ENDED: &str = "
     SELECT COUNT(*) FROM (
         SELECT 1 FROM jobs INDEXED BY jobs_ended
-        WHERE state = :state AND finished_at IS NOT NULL AND finished_at >= :since AND finished_at < :before
+        WHERE state = :state AND finished_at IS NOT NULL AND unicode(host) IS NOT 1
+            AND finished_at >= :since AND finished_at < :before
         LIMIT :most)";
 
 /// A way along the jobs, in order of submission.
@@ -76,10 +77,12 @@ impl Walk<'_> {
             Walk::Tagged(_) => {
                 "tags CROSS JOIN jobs USING (seq) WHERE tags.tag = :key AND tags.seq > :after ORDER BY tags.seq"
             }
-            Walk::In(_) => "jobs INDEXED BY jobs_state WHERE state = :key AND seq > :after ORDER BY seq",
+            Walk::In(_) => {
+                "jobs INDEXED BY jobs_state WHERE state = :key AND unicode(host) IS NOT 1 AND seq > :after ORDER BY seq"
+            }
             Walk::Ended(_) => {
                 "(SELECT seq AS place FROM jobs INDEXED BY jobs_ended
-                    WHERE state = :key AND finished_at IS NOT NULL
+                    WHERE state = :key AND finished_at IS NOT NULL AND unicode(host) IS NOT 1
                         AND finished_at >= COALESCE(:finished_since, -9223372036854775808)
                         AND finished_at < COALESCE(:finished_before, 9223372036854775807)
                         AND seq > :after
@@ -88,7 +91,7 @@ impl Walk<'_> {
             }
             Walk::Expired => {
                 "(SELECT seq AS place FROM jobs INDEXED BY jobs_expiring
-                    WHERE expires_at IS NOT NULL AND expires_at <= :now AND seq > :after
+                    WHERE expires_at IS NOT NULL AND unicode(host) IS NOT 1 AND expires_at <= :now AND seq > :after
                     ORDER BY seq LIMIT :most)
                 CROSS JOIN jobs WHERE seq = place ORDER BY place"
             }
