@@ -28,8 +28,11 @@ use url::Url;
 /// What went wrong with a queue.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The id is taken by another document.
-    #[error("the id {0} was submitted before with another document; use a new id, or submit the same document")]
+    /// The id is taken by another document, or by a job of another queue of the data directory.
+    #[error(
+        "the id {0} was submitted before with another document, or to another queue; use a new id, or submit the same \
+         document to the same queue"
+    )]
     IdTaken(JobId),
     /// Another job holds the unique key.
     #[error("the unique key {key:?} is held by job {holder}")]

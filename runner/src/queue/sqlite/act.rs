@@ -7,6 +7,7 @@ mod update;
 
 use super::fault::Fault;
 use super::forget;
+use super::ledger;
 use super::records;
 use super::settle::{self, Ended, Ending};
 use super::submit;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, named_params};
 
 const FIND: &str = "
-    SELECT seq, state, attempts, ready_at, expires_at, submitted_at FROM jobs WHERE id = ?1";
+    SELECT seq, state, attempts, ready_at, expires_at, submitted_at, host FROM jobs WHERE id = ?1";
 
 const WAIT: &str = "UPDATE jobs SET state = :state, ready_at = :ready_at WHERE seq = :seq";
 
@@ -78,7 +79,7 @@ pub(super) fn act(
 /// Does it to one job, and returns the state that it is in afterwards, or was in before it was deleted.
 fn act_on(connection: &Connection, id: JobId, action: &Action, now: Timestamp) -> Result<State, Stop> {
     let millis = now.as_millisecond();
-    let job = find(connection, id, millis)?.ok_or(Refusal::NoSuchJob)?;
+    let job = find(connection, id, millis)?;
     match action {
         Action::Cancel { reason } => cancel(connection, &job, reason, millis),
         Action::Hold => hold(connection, &job),
@@ -90,10 +91,16 @@ fn act_on(connection: &Connection, id: JobId, action: &Action, now: Timestamp) -
 }
 
 /// The job of this id. One that has expired is cancelled here if no claim has come by to do so.
-fn find(connection: &Connection, id: JobId, now: i64) -> Result<Option<Found>, Fault> {
+///
+/// What is known of a server's job is not this queue's to change: the server would go on with the job as it was.
+fn find(connection: &Connection, id: JobId, now: i64) -> Result<Found, Stop> {
     let mut statement = connection.prepare_cached(FIND)?;
     let mut rows = statement.query([id.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
+    let row = rows.next()?.ok_or(Refusal::NoSuchJob)?;
+    let host: String = row.get(6)?;
+    if let Some(server) = ledger::server_of(&host) {
+        return Err(Refusal::Unsupported(format!("it is a job of {server}; give --queue {server}")).into());
+    }
     let mut job = Found {
         seq: row.get(0)?,
         id,
@@ -106,7 +113,7 @@ fn find(connection: &Connection, id: JobId, now: i64) -> Result<Option<Found>, F
         settle::expire(connection, job.seq, expired_at.max(row.get(5)?))?;
         job.state = State::Cancelled;
     }
-    Ok(Some(job))
+    Ok(job)
 }
 
 fn cancel(connection: &Connection, job: &Found, reason: &str, now: i64) -> Result<State, Stop> {

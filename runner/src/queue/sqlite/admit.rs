@@ -11,10 +11,10 @@ use crate::queue::QueueError;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, named_params};
 
-/// What an id was submitted with, if it is known: a digest, or the document.
+/// What an id was submitted with, if it is known: a digest, or the document; and whether a server was to have it.
 const KNOWN: &str = "
-    SELECT submitted_as, json FROM jobs LEFT JOIN documents ON documents.seq = jobs.seq WHERE id = ?1
-    UNION ALL SELECT document, NULL FROM forgotten WHERE id = ?1";
+    SELECT submitted_as, json, unicode(host) IS 1 FROM jobs LEFT JOIN documents ON documents.seq = jobs.seq WHERE id = ?1
+    UNION ALL SELECT document, NULL, FALSE FROM forgotten WHERE id = ?1";
 
 const JOB: &str = "
     INSERT INTO jobs (id, state, tube, host, priority, algorithm, submitted_at, ready_at, expires_at, unique_key,
@@ -88,10 +88,8 @@ fn job(connection: &Connection, line: &JobLine, now: i64) -> Result<bool, Refusa
     let document = document(line)?;
     let json = document.canonical();
     let submitted = line.submitted_as.unwrap_or_else(|| Digest::of(&json));
-    match known(connection, line.id)? {
-        Some(known) if known == submitted => return Ok(false),
-        Some(_) => return wrong(QueueError::IdTaken(line.id).to_string()),
-        None => {}
+    if is_known(connection, line.id, submitted)? {
+        return Ok(false);
     }
     check(line)?;
     let (key, until) = key(connection, line, document.unique.as_ref(), now)?;
@@ -120,15 +118,20 @@ fn document(line: &JobLine) -> Result<Document, Refusal> {
     }
 }
 
-/// The digest of the document with which an id was submitted.
-fn known(connection: &Connection, id: JobId) -> Result<Option<Digest>, Refusal> {
+/// Whether the id was submitted before, with the document of this digest; with another one, it is refused.
+fn is_known(connection: &Connection, id: JobId, submitted: Digest) -> Result<bool, Refusal> {
     let known = connection.prepare_cached(KNOWN)?.query_row([id.as_bytes()], |row| {
-        Ok(match row.get(0)? {
+        let digest = match row.get(0)? {
             Some(digest) => Digest::from_bytes(digest),
             None => Digest::of(row.get_ref(1)?.as_bytes_or_null()?.unwrap_or_default()),
-        })
+        };
+        Ok((digest, row.get(2)?))
     });
-    Ok(known.optional()?)
+    match known.optional()? {
+        Some((digest, false)) if digest == submitted => Ok(true),
+        Some(_) => wrong(QueueError::IdTaken(id).to_string()),
+        None => Ok(false),
+    }
 }
 
 /// Whether what the line says of the job's life fits together.
@@ -251,10 +254,8 @@ fn delivery(connection: &Connection, seq: i64, DeliveryLine { store, record }: &
 }
 
 fn forgotten(connection: &Connection, line: &Forgotten) -> Result<bool, Refusal> {
-    match known(connection, line.id)? {
-        Some(known) if known == line.document => return Ok(false),
-        Some(_) => return wrong(QueueError::IdTaken(line.id).to_string()),
-        None => {}
+    if is_known(connection, line.id, line.document)? {
+        return Ok(false);
     }
     let row = (line.id.as_bytes(), line.document.as_bytes(), line.forgotten_at.as_millisecond());
     connection.prepare_cached(FORGOTTEN)?.execute(row)?;

@@ -235,10 +235,18 @@ impl Ledger {
 
 /// Who alone may take a job of `server`.
 fn host(server: &str) -> String {
-    format!("\u{1}{server}")
+    format!("{MARK}{server}")
+}
+
+/// The server whose job has this `host`, if it is one's.
+pub(super) fn server_of(host: &str) -> Option<&str> {
+    host.strip_prefix(MARK)
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<(i64, JobId, Place)> {
+/// How the `host` of a server's job begins, as that of no document can: they have no control characters.
+const MARK: char = '\u{1}';
+
     let counts = Counts { reserves: row.get(4)?, releases: row.get(5)?, timeouts: row.get(6)?, kicks: row.get(7)? };
     let place = Place { number: row.get(2)?, body: Digest::from_bytes(row.get(3)?), counts };
     Ok((row.get(0)?, JobId::from_bytes(row.get(1)?), place))

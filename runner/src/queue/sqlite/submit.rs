@@ -15,10 +15,11 @@ const INSERT: &str = "
     VALUES (:id, :state, :tube, :host, :priority, :algorithm, :submitted_at, :ready_at, :expires_at, :unique_key,
         :unique_until, :seed_pinned, :max_attempts)";
 
-/// What an id was submitted with: its digest, if the document was changed or deleted since, else the document.
+/// What an id was submitted with: its digest, if the document was changed or deleted since, else the document; and
+/// whether it was a server that was to have it.
 const SUBMITTED: &str = "
-    SELECT submitted_as, json FROM jobs JOIN documents USING (seq) WHERE id = ?1
-    UNION ALL SELECT document, NULL FROM forgotten WHERE id = ?1";
+    SELECT submitted_as, json, unicode(host) IS 1 FROM jobs JOIN documents USING (seq) WHERE id = ?1
+    UNION ALL SELECT document, NULL, FALSE FROM forgotten WHERE id = ?1";
 
 /// A job that has expired and only waits for a claim to cancel it has as good as ended.
 const HOLDER: &str = "
@@ -42,13 +43,14 @@ pub(super) fn submit(connection: &Connection, jobs: Vec<Submission>, now: Timest
     Ok(())
 }
 
-/// Whether the id was submitted with this document; nothing if it never was submitted.
+/// Whether the id was submitted with this document, and to this queue; nothing if it never was submitted.
 fn is_known(connection: &Connection, id: JobId, json: &str) -> Result<Option<bool>, Fault> {
     let known = connection.prepare_cached(SUBMITTED)?.query_row([id.as_bytes()], |row| {
-        Ok(match row.get::<_, Option<[u8; 32]>>(0)? {
+        let is_same = match row.get::<_, Option<[u8; 32]>>(0)? {
             Some(digest) => digest == *Digest::of(json).as_bytes(),
             None => row.get_ref(1)?.as_str()? == json,
-        })
+        };
+        Ok(is_same && !row.get::<_, bool>(2)?)
     });
     Ok(known.optional()?)
 }
@@ -130,7 +132,20 @@ mod tests {
     use crate::queue::Queue;
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document};
+    use crate::queue::sqlite::ledger::tests::Strangers;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn an_id_that_is_a_servers_jobs_is_not_submitted_already() {
+        let fixture = Fixture::new();
+        let strangers = Strangers::beside(&fixture).await;
+        for &id in strangers.ids() {
+            let document = fixture.find(id).await.document;
+            let refused = fixture.queue.submit(vec![Submission { id, document }]).await;
+            assert!(matches!(refused, Err(QueueError::IdTaken(taken)) if taken == id), "{refused:?}");
+        }
+        strangers.assert_unchanged(&fixture);
+    }
 
     #[tokio::test]
     async fn a_queue_that_is_opened_again_has_kept_everything() {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::queue::Queue;
 use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+use crate::queue::sqlite::ledger::tests::Strangers;
 
 async fn act(fixture: &Fixture, id: JobId, action: &Action) -> Result<State, Refusal> {
     let mut acted = fixture.queue.act(&[id], action).await.unwrap();
@@ -48,6 +49,32 @@ async fn a_job_that_cannot_be_read_can_only_be_deleted() {
     }
     assert_eq!(act(&fixture, id, &Action::Delete).await, Ok(State::Dead));
     assert_eq!(fixture.queue.find(id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn nothing_is_done_to_a_servers_job_but_by_naming_the_server() {
+    let fixture = Fixture::new();
+    let strangers = Strangers::beside(&fixture).await;
+    fixture.advance(std::time::Duration::from_secs(60));
+    let patch = serde_json::json!({"priority": 5}).as_object().unwrap().clone();
+    for action in [
+        Action::Cancel { reason: String::new() },
+        Action::Hold,
+        Action::Release,
+        Action::Kick,
+        Action::Update(patch),
+        Action::Delete,
+    ] {
+        for &id in strangers.ids() {
+            let refusal = act(&fixture, id, &action).await.unwrap_err().to_string();
+            assert_eq!(
+                refusal,
+                "it is a job of beanstalkd://127.0.0.1:11300; give --queue beanstalkd://127.0.0.1:11300"
+            );
+        }
+    }
+    assert!(fixture.claim("a").await.is_none());
+    strangers.assert_unchanged(&fixture);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::queue::sqlite::conformance::Sqlite;
 use crate::queue::sqlite::export::export;
 use crate::queue::sqlite::file::{Exported, QueueFile};
 use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
+use crate::queue::sqlite::ledger::tests::Strangers;
 use crate::queue::{Filter, Queue};
 use proptest::prelude::*;
 use std::io::BufReader;
@@ -194,6 +195,17 @@ fn a_wrong_line_is_named_and_nothing_of_it_is_kept() {
     assert_eq!(imported(&Fixture::new(), &format!("{HEAD}\r\n\n{}\n{END}", job("{}"))).unwrap().jobs, 1);
 }
 
+#[tokio::test]
+async fn a_servers_job_is_none_that_was_imported_before() {
+    let fixture = Fixture::new();
+    let strangers = Strangers::beside(&fixture).await;
+    let id = strangers.ids()[0];
+    let fields = serde_json::json!({"id": id, "document": fixture.find(id).await.document}).to_string();
+    let error = imported(&fixture, &format!("{HEAD}\n{}\n{END}", job(&fields))).unwrap_err().to_string();
+    assert!(error.contains(&format!("line 2: the id {id} was submitted before")), "{error}");
+    strangers.assert_unchanged(&fixture);
+}
+
 #[test]
 fn a_line_without_an_end_takes_bounded_memory() {
     let fixture = Fixture::new();
@@ -257,6 +269,7 @@ fn every_column_of_the_file_is_exported_or_left_out_for_a_reason() {
     // what they said of their progress, are not there; statistics are those of a file; what belongs to a server's jobs
     // stays with them.
     let left_out = "attempts.seq counts.host counts.jobs counts.state counts.tube deliveries.seq documents.seq \
+        elsewhere.host elsewhere.jobs \
         endings.algorithm endings.attempts endings.tube endings.verdict forgotten.place jobs.algorithm jobs.host \
         jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned jobs.seq jobs.tube jobs.worker \
         placed.body placed.kicks placed.number placed.releases placed.reserves placed.seq placed.server placed.timeouts \
@@ -295,4 +308,3 @@ proptest! {
         assert!(health.faults.is_empty(), "{health:?}");
     }
 }
-        elsewhere.host elsewhere.jobs \
