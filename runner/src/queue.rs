@@ -259,7 +259,8 @@ pub trait Queue: Send + Sync {
     async fn resume(&self, tube: &Tube) -> Result<bool, QueueError>;
 
     /// Deletes jobs that ended too long ago, `most` at most, and returns how many. Their ids stay known. No job is
-    /// deleted whose result is still to be delivered, or that still holds a unique key.
+    /// deleted whose result is still to be delivered, or that still holds a unique key. After as many as `most`, the
+    /// next call goes on from there; fewer are all that there were.
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError>;
 
     /// Ids of jobs that were deleted, oldest deletion first, so that whoever holds results of theirs removes them.

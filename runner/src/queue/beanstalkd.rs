@@ -236,7 +236,7 @@ impl Queue for BeanstalkdQueue {
 
     /// Dead jobs are kept for as long as the server keeps them.
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
-        self.shared.ledger.queue().forget(&Retention { dead: None, ..*retention }, most).await
+        self.shared.ledger.forget(&Retention { dead: None, ..*retention }, most).await
     }
 
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {

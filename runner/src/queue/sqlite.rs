@@ -48,6 +48,7 @@ pub use self::sharing::Sharing;
 
 use self::begun::Begun;
 use self::fault::Fault;
+use self::forget::{Sweep, Whose};
 use self::reader::Reader;
 use self::subscription::Subscription;
 use self::timings::Tally;
@@ -61,7 +62,6 @@ use super::{
 use crate::job::{Decision, JobId, Progress, Record, Tube};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,8 +87,8 @@ struct Shared {
     watcher: Watcher,
     changes: Arc<Changes>,
     silence: Mutex<Silence>,
-    /// None where it cannot be told, and where a worker may be on another machine.
-    begun: Option<Begun>,
+    begun: Begun,
+    sweep: Sweep,
     clock: Clock,
 }
 
@@ -136,7 +136,8 @@ impl SqliteQueue {
             watcher,
             changes,
             silence: Mutex::default(),
-            begun: Some(path).filter(|_| sharing == Sharing::OneMachine).and_then(|path| Begun::beside(path).ok()),
+            begun: Begun::beside(path, sharing),
+            sweep: Sweep::new(Whose::Own),
             clock,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -151,31 +152,6 @@ impl SqliteQueue {
         let clock = Arc::clone(&self.shared.clock);
         self.shared.writer.call(move |connection| work(connection, clock())).await
     }
-
-    /// [`Queue::take_over`] by any monotonic clock.
-    async fn take_over_by(
-        &self,
-        clock: impl Fn() -> Instant + Send + Sync,
-        worker: &WorkerId,
-    ) -> Result<Vec<(Lease, Decision)>, QueueError> {
-        let before = clock();
-        let beats = self.shared.reader.call(workers::beats).await?;
-        let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
-        silent.retain(|beat| beat.start != worker.start);
-        let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
-        let begun = |start| Some((start, self.shared.begun.as_ref()?.read(start)?));
-        let begun: HashMap<_, _> = silent.iter().filter_map(|beat| begun(beat.start)).collect();
-        let asked = Instant::now();
-        self.write(move |connection, now| {
-            // Whatever kept this from the file, a long transaction of a third process perhaps, kept heartbeats
-            // from it too. They come first; the next call will see.
-            if asked.elapsed() > (shortest / 10).max(Duration::from_secs(1)) {
-                return Ok(Vec::new());
-            }
-            workers::take_over(connection, &silent, &begun, now.as_millisecond())
-        })
-        .await
-    }
 }
 
 #[async_trait]
@@ -186,10 +162,8 @@ impl Queue for SqliteQueue {
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
         self.heartbeat(worker, &[]).await?;
-        if let Some(begun) = &self.shared.begun {
-            let known = self.shared.reader.call(workers::beats).await?;
-            begun.register(worker.start, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
-        }
+        let known = self.shared.reader.call(workers::beats).await?;
+        self.shared.begun.register(worker.start, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
         Ok(())
     }
 
@@ -201,9 +175,7 @@ impl Queue for SqliteQueue {
     }
 
     fn begin(&self, worker: &WorkerId, lease: &Lease) {
-        if let Some(begun) = &self.shared.begun {
-            begun.begin(worker.start, lease);
-        }
+        self.shared.begun.begin(worker.start, lease);
     }
 
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
@@ -227,8 +199,8 @@ impl Queue for SqliteQueue {
             settle::settle(connection, tally, &holder, &held, &settlement, clock().as_millisecond())
         };
         let settled = self.shared.writer.call_and_count(work).await;
-        if let (Some(begun), Ok(()) | Err(QueueError::Stale { .. })) = (&self.shared.begun, &settled) {
-            begun.end(worker.start, lease);
+        if let Ok(()) | Err(QueueError::Stale { .. }) = settled {
+            self.shared.begun.end(worker.start, lease);
         }
         settled
     }
@@ -277,9 +249,7 @@ impl Queue for SqliteQueue {
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
         let leaving = worker.clone();
         self.write(move |connection, now| workers::unregister(connection, &leaving, now.as_millisecond())).await?;
-        if let Some(begun) = &self.shared.begun {
-            begun.forget(worker.start);
-        }
+        self.shared.begun.forget(worker.start);
         Ok(())
     }
 
@@ -299,8 +269,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
-        let retention = *retention;
-        self.write(move |connection, now| forget::forget(connection, &retention, most, now)).await
+        self.shared.sweep.forget(self, retention, most).await
     }
 
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {

@@ -5,7 +5,7 @@
 //! in a file that is never synced cost nothing, and the system keeps them when a process dies. When the system itself
 //! has gone down they mean nothing any more: then, and whenever else they cannot be had, all that was claimed counts.
 
-use super::lock;
+use super::{Sharing, lock};
 use crate::job::JobId;
 use crate::queue::Lease;
 use std::collections::{HashMap, HashSet};
@@ -22,9 +22,8 @@ const MOST: u64 = 1 << 20;
 
 /// What tells one run of this system from the next; it comes first in each file.
 /// <https://docs.kernel.org/admin-guide/sysctl/kernel.html#random>
-fn boot() -> io::Result<Vec<u8>> {
-    let boot = fs::read("/proc/sys/kernel/random/boot_id")?;
-    if boot.is_empty() { Err(io::ErrorKind::InvalidData.into()) } else { Ok(boot) }
+fn boot() -> Option<Vec<u8>> {
+    fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|boot| !boot.is_empty())
 }
 
 /// The marks of the workers that use a queue's file.
@@ -32,21 +31,20 @@ fn boot() -> io::Result<Vec<u8>> {
 pub(super) struct Begun {
     /// What their files' names begin with.
     prefix: PathBuf,
-    /// Not asked for later: a confined worker may not read it.
-    boot: Vec<u8>,
+    /// None where it is not told, and where workers may be on other machines. It is not asked for later, since a
+    /// confined worker may not.
+    boot: Option<Vec<u8>>,
     /// Those of this process's workers.
     own: Mutex<HashMap<JobId, Marks>>,
 }
 
 impl Begun {
     /// Those beside the queue's file.
-    ///
-    /// # Errors
-    /// If this system does not tell one of its runs from the next.
-    pub(super) fn beside(queue: &Path) -> io::Result<Self> {
+    pub(super) fn beside(queue: &Path, sharing: Sharing) -> Self {
         let mut prefix = queue.as_os_str().to_owned();
         prefix.push("-begun-");
-        Ok(Self { prefix: prefix.into(), boot: boot()?, own: Mutex::default() })
+        let boot = Some(sharing).filter(|sharing| *sharing == Sharing::OneMachine).and_then(|_| boot());
+        Self { prefix: prefix.into(), boot, own: Mutex::default() }
     }
 
     fn path(&self, start: JobId) -> PathBuf {
@@ -58,9 +56,10 @@ impl Begun {
     /// Makes marks for a worker of this process that is `known` by now and has claimed nothing yet, and removes those of
     /// workers that are not known.
     pub(super) fn register(&self, start: JobId, known: &[JobId]) {
+        let Some(boot) = &self.boot else { return };
         self.sweep(known);
         let path = self.path(start);
-        match Marks::new(&path, &self.boot) {
+        match Marks::new(&path, boot) {
             Ok(marks) => drop(lock(&self.own).insert(start, marks)),
             Err(error) => {
                 tracing::warn!(%error, "what this worker claims counts as begun, for {} cannot be made", path.display());
@@ -89,9 +88,9 @@ impl Begun {
 
     /// The attempts of a worker, which runs no more, that have begun and are not settled; none if that is unknown.
     pub(super) fn read(&self, start: JobId) -> Option<HashSet<Lease>> {
-        let mut bytes = Vec::new();
+        let (boot, mut bytes) = (self.boot.as_deref()?, Vec::new());
         let read = File::open(self.path(start)).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
-        let marks = bytes.strip_prefix(self.boot.as_slice()).filter(|_| read.is_ok_and(|read| read as u64 <= MOST))?;
+        let marks = bytes.strip_prefix(boot).filter(|_| read.is_ok_and(|read| read as u64 <= MOST))?;
         let (marks, _) = marks.as_chunks::<MARK>();
         Some(marks.iter().map(lease).collect())
     }
@@ -184,7 +183,7 @@ mod tests {
 
     fn begun() -> (tempfile::TempDir, Begun) {
         let directory = tempfile::tempdir().unwrap();
-        let begun = Begun::beside(&directory.path().join("queue.db")).unwrap();
+        let begun = Begun::beside(&directory.path().join("queue.db"), Sharing::OneMachine);
         (directory, begun)
     }
 
@@ -201,7 +200,7 @@ mod tests {
         begun.begin(start, &leases[3]);
         assert!(begun.read(start).unwrap().contains(&leases[3]));
         let size = fs::metadata(begun.path(start)).unwrap().len();
-        assert_eq!(size, begun.boot.len() as u64 + 3 * MARK as u64, "places are used again");
+        assert_eq!(size, begun.boot.as_ref().unwrap().len() as u64 + 3 * MARK as u64, "places are used again");
         begun.forget(start);
         assert_eq!(begun.read(start), None);
     }
@@ -211,7 +210,7 @@ mod tests {
         let ((_directory, mut begun), start) = (begun(), JobId::new());
         begun.register(start, &[start]);
         assert_eq!(begun.read(start), Some(HashSet::new()));
-        begun.boot = b"another run of this system".to_vec();
+        begun.boot = Some(b"another run of this system".to_vec());
         assert_eq!(begun.read(start), None);
     }
 
@@ -219,7 +218,7 @@ mod tests {
     fn marks_that_were_left_behind_are_removed_and_others_are_not() {
         let ((directory, begun), starts) = (begun(), [JobId::new(), JobId::new(), JobId::new()]);
         for start in &starts[..2] {
-            std::mem::forget(Marks::new(&begun.path(*start), &begun.boot).unwrap());
+            std::mem::forget(Marks::new(&begun.path(*start), begun.boot.as_ref().unwrap()).unwrap());
         }
         let other = directory.path().join("queue.db-wal");
         fs::write(&other, "").unwrap();

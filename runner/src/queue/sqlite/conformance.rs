@@ -1,14 +1,17 @@
 //! How the suite for all queues gets at this one.
 
 use super::fixture::{Fixture, worker};
+use super::ledger::tests::Strangers;
 use crate::queue::conformance::{Backend, Missing};
 use crate::queue::{Queue, WorkerId};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A queue in a file, by clocks that the suite sets.
+/// A queue in a file, by clocks that the suite sets. The file also knows jobs of a server, of which the queue must neither
+/// tell nor change anything, whatever is done.
 pub(in crate::queue) struct Sqlite {
     fixture: Fixture,
+    strangers: Strangers,
     opened: Instant,
     /// How often the heartbeats were looked at; from one time to the next, more than a lease has passed.
     looks: AtomicU32,
@@ -20,12 +23,22 @@ impl Sqlite {
     }
 }
 
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.strangers.assert_unchanged(&self.fixture);
+        }
+    }
+}
+
 impl Backend for Sqlite {
     const NAME: &'static str = "sqlite";
     const PRECISION: Duration = Duration::ZERO;
 
     async fn open() -> Result<Self, Missing> {
-        Ok(Self { fixture: Fixture::new(), opened: Instant::now(), looks: AtomicU32::new(0) })
+        let fixture = Fixture::new();
+        let strangers = Strangers::beside(&fixture).await;
+        Ok(Self { fixture, strangers, opened: Instant::now(), looks: AtomicU32::new(0) })
     }
 
     fn queue(&self) -> &dyn Queue {

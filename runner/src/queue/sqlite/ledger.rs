@@ -17,6 +17,7 @@ pub(in crate::queue) use sighting::{Ruling, Sighting};
 
 use super::SqliteQueue;
 use super::fault::Fault;
+use super::forget::{Sweep, Whose};
 use super::records::{self, time};
 use crate::job::{Digest, Document, JobId, Record, State};
 use crate::queue::{Cursor, QueueError, Submission, WorkerId, WorkerStatus};
@@ -66,12 +67,14 @@ pub(in crate::queue) struct Place {
 pub(in crate::queue) struct Ledger {
     queue: SqliteQueue,
     server: Arc<str>,
+    sweep: Arc<Sweep>,
 }
 
 impl Ledger {
     /// What `queue`'s file knows of the jobs of `server`, which is known by its address.
     pub(in crate::queue) fn new(queue: SqliteQueue, server: &str) -> Self {
-        Self { queue, server: server.into() }
+        let sweep = Arc::new(Sweep::new(Whose::Servers(host(server).into())));
+        Self { queue, server: server.into(), sweep }
     }
 
     /// The file's queue.
@@ -233,6 +236,9 @@ impl Ledger {
     }
 }
 
+/// How the `host` of a server's job begins, as that of no document can: they have no control characters.
+const MARK: char = '\u{1}';
+
 /// Who alone may take a job of `server`.
 fn host(server: &str) -> String {
     format!("{MARK}{server}")
@@ -244,9 +250,6 @@ pub(super) fn server_of(host: &str) -> Option<&str> {
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<(i64, JobId, Place)> {
-/// How the `host` of a server's job begins, as that of no document can: they have no control characters.
-const MARK: char = '\u{1}';
-
     let counts = Counts { reserves: row.get(4)?, releases: row.get(5)?, timeouts: row.get(6)?, kicks: row.get(7)? };
     let place = Place { number: row.get(2)?, body: Digest::from_bytes(row.get(3)?), counts };
     Ok((row.get(0)?, JobId::from_bytes(row.get(1)?), place))

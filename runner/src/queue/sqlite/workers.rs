@@ -2,8 +2,9 @@
 
 use super::fault::Fault;
 use super::settle::{self, Ending};
+use super::{SqliteQueue, lock};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
-use crate::queue::{Lease, Recalled, WorkerId};
+use crate::queue::{Lease, QueueError, Recalled, WorkerId};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -40,6 +41,33 @@ impl Silence {
             }
         }
         silent
+    }
+}
+
+impl SqliteQueue {
+    /// [`Queue::take_over`] by any monotonic clock.
+    pub(super) async fn take_over_by(
+        &self,
+        clock: impl Fn() -> Instant + Send + Sync,
+        worker: &WorkerId,
+    ) -> Result<Vec<(Lease, Decision)>, QueueError> {
+        let before = clock();
+        let beats = self.shared.reader.call(beats).await?;
+        let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
+        silent.retain(|beat| beat.start != worker.start);
+        let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
+        let begun = |start| Some((start, self.shared.begun.read(start)?));
+        let begun: HashMap<_, _> = silent.iter().filter_map(|beat| begun(beat.start)).collect();
+        let asked = Instant::now();
+        self.write(move |connection, now| {
+            // Whatever kept this from the file, a long transaction of a third process perhaps, kept heartbeats
+            // from it too. They come first; the next call will see.
+            if asked.elapsed() > (shortest / 10).max(Duration::from_secs(1)) {
+                return Ok(Vec::new());
+            }
+            take_over(connection, &silent, &begun, now.as_millisecond())
+        })
+        .await
     }
 }
 

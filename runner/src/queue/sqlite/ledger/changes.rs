@@ -2,9 +2,9 @@
 
 use super::{Ledger, ending};
 use crate::job::{Decision, Digest, JobId, State, Verdict};
-use crate::queue::QueueError;
 use crate::queue::sqlite::fault::Fault;
 use crate::queue::sqlite::settle::{self, Ended, Ending};
+use crate::queue::{QueueError, Retention};
 use rusqlite::{Connection, OptionalExtension};
 
 const KICK: &str = "
@@ -53,6 +53,12 @@ impl Ledger {
                 Ok(())
             })
             .await
+    }
+
+    /// Deletes jobs that ended too long ago, `most` at most, and returns how many. None goes before the server has heard
+    /// of its end.
+    pub(in crate::queue) async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
+        self.sweep.forget(&self.queue, retention, most).await
     }
 
     /// Deletes a job that does not run; that its id had this document stays known.

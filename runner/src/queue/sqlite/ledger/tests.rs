@@ -5,7 +5,7 @@ pub(in crate::queue::sqlite) use strangers::Strangers;
 use super::*;
 use crate::job::{Decision, Span, Tube, Usage, Verdict};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, failed, worker};
-use crate::queue::{Queue, Settlement, Unreadable};
+use crate::queue::{Queue, Retention, Settlement, Unreadable};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -194,4 +194,40 @@ async fn what_is_no_job_is_remembered_under_its_number() {
     assert_eq!(ledger.unreadable(None).await.unwrap(), [found(3, "other"), found(7, "second")]);
     assert_eq!(ledger.unreadable(Some(3)).await.unwrap(), [found(3, "other")]);
     assert!(Ledger::new(fixture.queue.clone(), "beanstalkd://other:1").unreadable(None).await.unwrap().is_empty());
+}
+
+const ALL: Retention =
+    Retention { done: Some(Duration::ZERO), dead: Some(Duration::ZERO), cancelled: Some(Duration::ZERO) };
+
+#[tokio::test]
+async fn the_file_forgets_no_job_of_a_server_nor_the_server_one_of_the_file() {
+    let fixture = Fixture::new();
+    let strangers = Strangers::beside(&fixture).await;
+    let own = fixture.submit(document()).await;
+    let lease = fixture.claim("a").await.unwrap().lease;
+    fixture.settle("a", &lease, failed(), Decision::Bury).await.unwrap();
+    fixture.advance(Duration::from_secs(60));
+    let other = Ledger::new(fixture.queue.clone(), "beanstalkd://other:1");
+    assert_eq!(other.forget(&ALL, 99).await.unwrap(), 0);
+    assert_eq!(fixture.queue.forget(&ALL, 99).await.unwrap(), 1);
+    assert_eq!(fixture.queue.find(own).await.unwrap(), None);
+    strangers.assert_unchanged(&fixture);
+    let without_dead = Retention { dead: None, ..ALL };
+    assert_eq!(ledger(&fixture).forget(&without_dead, 99).await.unwrap(), 1, "one was cancelled");
+}
+
+#[tokio::test]
+async fn a_job_is_not_forgotten_before_the_server_has_heard_of_its_end() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let lease = run(&ledger, sighting(Some(id), &document(), 1, 1)).await.lease;
+    let done =
+        Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), published: true };
+    ledger.begin(&worker("a"), &lease, done).await.unwrap();
+    ledger.commit(&lease, &worker("a")).await.unwrap();
+    assert_eq!(ledger.forget(&ALL, 9).await.unwrap(), 0);
+    assert_eq!(ledger.open().await.unwrap().len(), 1);
+    ledger.close(&lease).await.unwrap();
+    assert_eq!(ledger.forget(&ALL, 9).await.unwrap(), 1);
+    assert!(ledger.find(id).await.unwrap().is_none());
 }
