@@ -145,6 +145,12 @@ fn check(line: &JobLine) -> Result<(), Refusal> {
     if line.state.is_final() && line.finished_at.is_none() {
         return wrong(format!("job {id} is {}, but has no finished_at", line.state));
     }
+    if line.expires_at.is_some() && (line.state.is_final() || *attempts > 0) {
+        return wrong(format!("job {id} has an expires_at, as no job has that has ended or was started"));
+    }
+    if line.key == Some(Key::UntilEnded) && line.state.is_final() {
+        return wrong(format!("job {id} is {}, but holds its unique key until it has ended", line.state));
+    }
     if !history.iter().map(|one| one.attempt).eq(1..=*attempts) {
         return wrong(format!("the history of job {id} is not that of the attempts from 1 to {attempts}"));
     }

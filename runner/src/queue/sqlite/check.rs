@@ -4,24 +4,23 @@ use super::fault::Fault;
 use super::file::{Faults, Health};
 use super::records::{history, parsed, time};
 use super::sharing::Sharing;
-use super::{open, schema};
+use super::submit::UNTIL_ENDED;
+use super::{ledger, open, schema};
 use crate::job::{Document, JobId, State, Verdict};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, named_params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const JOBS: &str = "
     SELECT jobs.seq, id, state, submitted_at, ready_at, expires_at, started_at, finished_at, attempts, uncounted,
-        published, verdict, json, tube, host, priority, algorithm, max_attempts, seed_pinned
+        published, verdict, json, tube, host, priority, algorithm, max_attempts, seed_pinned,
+        unique_key IS NOT NULL AND unique_until IS :until_ended
     FROM jobs LEFT JOIN documents ON documents.seq = jobs.seq ORDER BY jobs.seq";
 
 const UNWATCHED: &str = "SELECT id FROM jobs WHERE worker IS NOT NULL AND worker NOT IN (SELECT start FROM workers)
     AND unicode(host) IS NOT 1";
 
 const TWICE: &str = "SELECT id FROM forgotten WHERE id IN (SELECT id FROM jobs)";
-
-/// How the host of a job begins that a server keeps (`ledger`), as no document's can.
-const SERVER: char = '\u{1}';
 
 /// How many jobs there are, by tube, host and state.
 type Counts = BTreeMap<(String, String, String), i64>;
@@ -66,7 +65,7 @@ fn sqlites_own(connection: &Connection, faults: &mut Faults) -> Result<(), Fault
 fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault> {
     let mut found = Counts::new();
     let mut statement = connection.prepare(JOBS)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(named_params! {":until_ended": UNTIL_ENDED})?;
     while let Some(row) = rows.next()? {
         health.jobs += 1;
         *found.entry((row.get(13)?, row.get(14)?, row.get(2)?)).or_default() += 1;
@@ -127,8 +126,9 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
     verdict.map(|json| parsed::<Verdict>("verdict", id, &json)).transpose()?;
     let (attempts, uncounted): (u32, u32) = (row.get(8)?, row.get(9)?);
     let history = history(connection, id, seq)?;
-    // Of a server's job only the attempts that were made from here are known.
-    let is_servers = row.get::<_, String>(14)?.starts_with(SERVER);
+    // Of a server's job only the attempts that were made from here are known, and reservations of which none came do
+    // not count either.
+    let is_servers = ledger::server_of(&row.get::<_, String>(14)?).is_some();
     if !is_servers && !history.iter().map(|one| one.attempt).eq(1..=attempts) {
         let numbers: Vec<_> = history.iter().take(20).map(|one| one.attempt.to_string()).collect();
         faults.push(format!(
@@ -143,8 +143,16 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
         faults.push(format!("it is {state}, but the attempts that have not ended are {open:?}"));
     }
     let published: Option<u32> = row.get(10)?;
-    if uncounted > attempts || published.is_some_and(|attempt| !(1..=attempts).contains(&attempt)) {
+    let has_uncounted = !is_servers && uncounted > attempts;
+    if has_uncounted || published.is_some_and(|attempt| !(1..=attempts).contains(&attempt)) {
         faults.push(format!("of its {attempts} attempts {uncounted} do not count, and {published:?} is published"));
+    }
+    let may_expire = row.get::<_, Option<i64>>(5)?.is_some();
+    if may_expire && (state.is_final() || (!is_servers && attempts > 0)) {
+        faults.push(format!("it is {state} after {attempts} attempts, and would still expire"));
+    }
+    if state.is_final() && row.get(19)? {
+        faults.push(format!("it is {state}, but holds its unique key until it has ended"));
     }
     faults.extend(document(connection, row, id, seq)?);
     Ok(faults)
@@ -158,8 +166,10 @@ fn document(connection: &Connection, row: &Row<'_>, id: JobId, seq: i64) -> Resu
         (row.get(13)?, row.get(14)?, row.get(15)?, row.get(16)?, row.get(17)?, row.get(18)?);
     let expected = (
         document.tube.as_str().to_owned(),
-        // That of a server's job stands for the server.
-        if columns.1.starts_with(SERVER) { columns.1.clone() } else { document.host.unwrap_or_default() },
+        match ledger::server_of(&columns.1) {
+            Some(_) => columns.1.clone(),
+            None => document.host.unwrap_or_default(),
+        },
         document.priority,
         document.algorithm.name.as_str().to_owned(),
         document.max_attempts,
@@ -178,103 +188,4 @@ fn document(connection: &Connection, row: &Row<'_>, id: JobId, seq: i64) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::Decision;
-    use crate::queue::sqlite::fixture::{Fixture, document, failed};
-    use std::time::Duration;
-
-    /// A queue with a job that was tried twice and runs, and one that waits.
-    async fn fixture() -> Fixture {
-        let fixture = Fixture::new();
-        let tags = vec!["a".to_owned()];
-        fixture.submit(Document { tags, priority: 0, host: Some("a".to_owned()), ..document() }).await;
-        fixture.submit(document()).await;
-        let lease = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        fixture.claim("a").await.unwrap();
-        fixture
-    }
-
-    fn faults(fixture: &Fixture) -> Vec<String> {
-        check(&fixture.path(), Sharing::OneMachine).unwrap().faults.told
-    }
-
-    #[tokio::test]
-    async fn a_queue_that_is_in_use_is_sound() {
-        let health = check(&fixture().await.path(), Sharing::OneMachine).unwrap();
-        assert_eq!(health, Health { jobs: 2, faults: Faults::default() });
-    }
-
-    #[tokio::test]
-    async fn what_does_not_fit_together_is_told_with_the_job() {
-        for (damage, part) in [
-            ("UPDATE counts SET jobs = jobs + 2", "the counter of ready jobs in tube default says 3, but there are 1"),
-            (
-                "DELETE FROM counts WHERE host = 'a'",
-                "running jobs in tube default, pinned to a, says 0, but there are 1",
-            ),
-            ("DELETE FROM workers", "its worker is not known"),
-            ("DELETE FROM attempts WHERE attempt = 1", "it had 2 attempts, but its history has 1: 2"),
-            ("UPDATE attempts SET finished_at = 1", "it is running, but the attempts that have not ended are []"),
-            ("UPDATE attempts SET verdict = '7'", "the verdict of job"),
-            ("UPDATE jobs SET published = 9 WHERE seq = 1", "Some(9) is published"),
-            ("UPDATE jobs SET submitted_at = 9223372036854775807", "a time cannot be read"),
-            ("UPDATE jobs SET state = 'dead' WHERE seq = 2", "it is dead, but nothing says since when"),
-            ("UPDATE jobs SET priority = 9 WHERE seq = 1", "but its document says (\"default\", \"a\", 0,"),
-            ("UPDATE documents SET json = 'null'", "the document of job"),
-            ("DELETE FROM documents WHERE seq = 2", "it has no document"),
-            ("DELETE FROM tags", "it is found by the tags {}, which are not its document's"),
-            (
-                "PRAGMA foreign_keys = 0; DELETE FROM jobs WHERE seq = 1",
-                "of tags belongs to a row of jobs that is not there",
-            ),
-            ("INSERT INTO forgotten (id, document, forgotten_at) SELECT id, zeroblob(32), 0 FROM jobs", "deleted jobs"),
-            ("PRAGMA ignore_check_constraints = 1; UPDATE jobs SET worker = NULL", "CHECK constraint failed in jobs"),
-        ] {
-            let fixture = fixture().await;
-            fixture.sql(damage);
-            let faults = faults(&fixture);
-            assert!(faults.iter().any(|fault| fault.contains(part)), "{damage}: {faults:?}");
-            assert!(!part.starts_with("it ") || faults.iter().any(|fault| fault.starts_with("job ")), "{faults:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn however_much_is_wrong_a_hundred_faults_are_told_and_the_rest_is_counted() {
-        let fixture = Fixture::new();
-        fixture.submit_all(vec![document(); 250]).await;
-        fixture.sql("DELETE FROM documents");
-        let Health { jobs, faults } = check(&fixture.path(), Sharing::OneMachine).unwrap();
-        assert_eq!((jobs, faults.told.len(), faults.more), (250, 100, 150));
-    }
-
-    #[tokio::test]
-    async fn damage_to_the_file_itself_is_found_wherever_it_is() {
-        let fixture = Fixture::new();
-        fixture.submit_all(vec![document(); 300]).await;
-        let Fixture { directory, queue, .. } = fixture;
-        drop(queue);
-        let path = directory.path().join("queue.db");
-        let whole = std::fs::read(&path).unwrap();
-        let (mut found, mut pages) = (0, 0);
-        for page in (4096..whole.len()).step_by(4096) {
-            let mut damaged = whole.clone();
-            damaged[page..page + 512].iter_mut().for_each(|byte| *byte = !*byte);
-            std::fs::write(&path, damaged).unwrap();
-            let looked = check(&path, Sharing::OneMachine);
-            pages += 1;
-            found += usize::from(looked.is_err() || looked.is_ok_and(|health| !health.faults.is_empty()));
-        }
-        // A free page may hold anything.
-        assert!(pages > 20 && found + 2 >= pages, "{found} of {pages}");
-    }
-
-    #[test]
-    fn a_file_of_an_older_version_is_not_changed_by_looking_at_it() {
-        let fixture = Fixture::new();
-        fixture.sql("PRAGMA user_version = 1");
-        let refusal = check(&fixture.path(), Sharing::OneMachine).unwrap_err().at(&fixture.path()).to_string();
-        assert!(refusal.contains("its schema is version 1"), "{refusal}");
-    }
-}
+mod tests;

@@ -179,6 +179,21 @@ fn a_wrong_line_is_named_and_nothing_of_it_is_kept() {
         ),
         (r#"{"uncounted": 1}"#.to_owned(), "1 of them do not count"),
         (r#"{"published": 1}"#.to_owned(), "a result of attempt 1, but 0 attempts"),
+        (
+            r#"{"state": "done", "finished_at": "2026-11-21T18:00:01Z", "expires_at": "2026-11-21T19:00:00Z"}"#
+                .to_owned(),
+            "has an expires_at, as no job has",
+        ),
+        (
+            format!(r#"{{"attempts": 1, "history": [{attempt}], "expires_at": "2026-11-21T19:00:00Z"}}"#),
+            "has an expires_at, as no job has",
+        ),
+        (
+            r#"{"state": "dead", "finished_at": "2026-11-21T18:00:01Z", "key": "until_ended",
+                "document": {"algorithm": "x", "unique": {"key": "k"}}}"#
+                .to_owned(),
+            "is dead, but holds its unique key until it has ended",
+        ),
         (r#"{"key": "until_ended"}"#.to_owned(), "if its document has `unique`, and only then"),
         (r#"{"document": {"algorithm": "x", "tags": [""]}}"#.to_owned(), "the document of job"),
         (r#"{"document": {"algorithm": "x", "prority": 1}}"#.to_owned(), "unknown field `prority`"),
