@@ -8,7 +8,7 @@ use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
 use crate::queue::sqlite::ledger::tests::Strangers;
 use crate::queue::{Filter, Queue};
 use proptest::prelude::*;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 fn exported(fixture: &Fixture) -> (Exported, String) {
     let mut text = Vec::new();
@@ -219,6 +219,32 @@ async fn a_servers_job_is_none_that_was_imported_before() {
     let error = imported(&fixture, &format!("{HEAD}\n{}\n{END}", job(&fields))).unwrap_err().to_string();
     assert!(error.contains(&format!("line 2: the id {id} was submitted before")), "{error}");
     strangers.assert_unchanged(&fixture);
+}
+
+/// Lines that come only after somebody else has written to the queue.
+struct Slow<'a> {
+    lines: io::Cursor<&'a [u8]>,
+    queue: Connection,
+}
+
+impl Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.queue.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(io::Error::other)?;
+        let most = buffer.len().min(100);
+        self.lines.read(&mut buffer[..most])
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_queue_while_an_import_waits_for_its_lines() {
+    let fixture = Fixture::new();
+    fixture.submit_all(vec![document(); 5]).await;
+    let (_, text) = exported(&fixture);
+    let copy = Fixture::new();
+    let queue = open::writer(&copy.path(), Sharing::OneMachine).unwrap();
+    queue.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let mut slow = BufReader::with_capacity(100, Slow { lines: io::Cursor::new(text.as_bytes()), queue });
+    assert_eq!(import(&copy.path(), Sharing::OneMachine, copy.now(), &mut slow).unwrap().jobs, 5);
 }
 
 #[test]
