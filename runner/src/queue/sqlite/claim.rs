@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::records::{self, time};
 use super::settle::{self, Ended};
 use super::{tubes, workers};
-use crate::job::{Document, Job, JobId, State, Tube, Verdict};
+use crate::job::{Job, JobId, State, Tube, Verdict};
 use crate::queue::{Claimed, Lease, WorkerId};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
@@ -35,12 +35,15 @@ const MOST_URGENT: &str = "
     SELECT priority, seq, expires_at FROM jobs INDEXED BY jobs_ready
     WHERE state = 'ready' AND tube = :tube AND host = :host ORDER BY priority, seq LIMIT 1";
 
+const CANDIDATE: &str =
+    "SELECT id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at FROM jobs WHERE seq = ?1";
+
 const TAKE: &str = "
-    UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = :now, expires_at = NULL
-    WHERE seq = :seq RETURNING id, submitted_at, attempts, uncounted, max_attempts, kicks";
+    UPDATE jobs SET state = 'running', attempts = :attempt, worker = :worker, started_at = :now, expires_at = NULL
+    WHERE seq = :seq";
 
 /// A place in the order of claims, and when the job there expires.
-type Candidate = (u32, i64, Option<i64>);
+type Candidate = (i64, i64, Option<i64>);
 
 /// Leases the most urgent jobs, `most` at most, to `worker`.
 ///
@@ -58,13 +61,17 @@ pub(super) fn claim(
     let tubes = tubes::open(connection, tubes, now)?;
     let (mut claimed, mut unreadable, mut bytes) = (Vec::new(), 0, 0);
     while claimed.len() < most && unreadable < UNREADABLE && bytes < BYTES {
-        let Some((_, seq, expires_at)) = most_urgent(connection, worker, &tubes, now)? else { break };
-        match document(connection, seq, now)? {
-            Some(document) => {
-                let expires_at = expires_at.map(time).transpose()?;
-                claimed.push(Claimed { expires_at, ..take(connection, worker, seq, document, now)? });
+        let Some((_, seq, _)) = most_urgent(connection, worker, &tubes, now)? else { break };
+        match candidate(connection, seq) {
+            Ok(candidate) => {
+                take(connection, worker, seq, candidate.lease.attempt, now)?;
+                claimed.push(candidate);
             }
-            None => unreadable += 1,
+            Err(fault) if fault.is_of_a_row() => {
+                bury(connection, seq, &fault, now)?;
+                unreadable += 1;
+            }
+            Err(fault) => return Err(fault),
         }
         bytes += size(connection, seq)?;
     }
@@ -105,18 +112,34 @@ fn most_urgent(
     Ok(best)
 }
 
-/// The job's document. A job whose document cannot be read is buried: it would be the most urgent one for ever.
-fn document(connection: &Connection, seq: i64, now: i64) -> Result<Option<Document>, Fault> {
-    let id = connection.prepare_cached("SELECT id FROM jobs WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
-    match records::document(connection, seq, JobId::from_bytes(id)) {
-        Ok(document) => Ok(Some(document)),
-        Err(Fault::Corrupt(message)) => {
-            let verdict = Verdict::HostError { message };
-            settle::end(connection, seq, &Ended { state: State::Dead, verdict: &verdict, published: None }, now)?;
-            Ok(None)
-        }
-        Err(fault) => Err(fault),
-    }
+/// What a claim of the job is told, if all of it can be read.
+fn candidate(connection: &Connection, seq: i64) -> Result<Claimed, Fault> {
+    let (id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at) =
+        connection.prepare_cached(CANDIDATE)?.query_row([seq], |row| {
+            Ok((
+                JobId::from_bytes(row.get(0)?),
+                row.get(1)?,
+                row.get::<_, u32>(2)?,
+                row.get::<_, u32>(3)?,
+                row.get::<_, u32>(4)?,
+                row.get::<_, u32>(5)?,
+                row.get::<_, Option<i64>>(6)?,
+            ))
+        })?;
+    let attempt = attempts.checked_add(1).ok_or_else(|| Fault::corrupt("a number of attempts", attempts))?;
+    Ok(Claimed {
+        job: Job { id, submitted_at: time(submitted_at)?, document: records::document(connection, seq, id)? },
+        lease: Lease { id, attempt },
+        attempts: attempt.saturating_sub(uncounted),
+        granted: settle::granted(max_attempts, kicks),
+        expires_at: expires_at.map(time).transpose()?,
+    })
+}
+
+/// Ends a job that cannot be read: it would be the most urgent one for ever.
+fn bury(connection: &Connection, seq: i64, fault: &Fault, now: i64) -> Result<(), Fault> {
+    let verdict = Verdict::HostError { message: fault.to_string() };
+    settle::end(connection, seq, &Ended { state: State::Dead, verdict: &verdict, published: None }, now)
 }
 
 /// The bytes of a job's document.
@@ -125,37 +148,22 @@ fn size(connection: &Connection, seq: i64) -> Result<u64, Fault> {
     Ok(statement.query_row([seq], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
-fn take(connection: &Connection, worker: &WorkerId, seq: i64, document: Document, now: i64) -> Result<Claimed, Fault> {
+/// Leases the job to the worker.
+fn take(connection: &Connection, worker: &WorkerId, seq: i64, attempt: u32, now: i64) -> Result<(), Fault> {
     // A lease can only run out if the worker's heartbeats are watched.
     workers::ensure(connection, worker, now)?;
-    let taken = named_params! {":seq": seq, ":worker": worker.start.as_bytes(), ":now": now};
-    let (id, submitted_at, attempt, uncounted, max_attempts, kicks) =
-        connection.prepare_cached(TAKE)?.query_row(taken, |row| {
-            Ok((
-                JobId::from_bytes(row.get(0)?),
-                row.get(1)?,
-                row.get::<_, u32>(2)?,
-                row.get::<_, u32>(3)?,
-                row.get::<_, u32>(4)?,
-                row.get::<_, u32>(5)?,
-            ))
-        })?;
+    let taken = named_params! {":seq": seq, ":attempt": attempt, ":worker": worker.start.as_bytes(), ":now": now};
+    connection.prepare_cached(TAKE)?.execute(taken)?;
     connection
         .prepare_cached("INSERT INTO attempts (seq, attempt, worker, started_at) VALUES (?1, ?2, ?3, ?4)")?
         .execute((seq, attempt, &worker.name, now))?;
-    Ok(Claimed {
-        job: Job { id, submitted_at: time(submitted_at)?, document },
-        lease: Lease { id, attempt },
-        attempts: attempt.saturating_sub(uncounted),
-        granted: settle::granted(max_attempts, kicks),
-        expires_at: None,
-    })
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Span;
+    use crate::job::{Document, Span};
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
     use crate::queue::{Queue, QueueError};
     use rusqlite::{StatementStatus, ToSql};
@@ -205,6 +213,26 @@ mod tests {
         assert!(matches!(refusal, QueueError::Backend(_)));
         let refusal = refusal.to_string();
         assert!(refusal.contains(&format!("the document of job {damaged} cannot be read")), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_row_cannot_be_read_is_buried_and_holds_up_no_other() {
+        for damage in [
+            "submitted_at = 9223372036854775807",
+            "expires_at = 9223372036854775807",
+            "attempts = 4294967295",
+            "uncounted = -1",
+            "max_attempts = 4294967296",
+            "kicks = -1",
+        ] {
+            let fixture = Fixture::new();
+            fixture.submit(Document { priority: 0, ..document() }).await;
+            let sound = fixture.submit(document()).await;
+            fixture.sql(&format!("UPDATE jobs SET {damage} WHERE seq = 1"));
+            assert_eq!(fixture.claim("a").await.map(|claimed| claimed.lease.id), Some(sound), "{damage}");
+            let dead = "SELECT state = 'dead' FROM jobs WHERE seq = 1";
+            assert!(fixture.reader().query_row(dead, [], |row| row.get::<_, bool>(0)).unwrap(), "{damage}");
+        }
     }
 
     /// What SQLite's machine does for each statement of a claim that finds nothing to promote or to cancel.

@@ -34,6 +34,11 @@ const DUE: &str = "
     WHERE deliveries.store = ?1 AND deliveries.state = 'pending' AND next_at <= ?2
     ORDER BY next_at LIMIT ?3";
 
+/// One that cannot be read would be due for ever.
+const UNREADABLE: &str = "
+    UPDATE deliveries SET state = 'given-up', finished_at = ?3, next_at = NULL, reason = ?4
+    WHERE seq = ?1 AND attempt = ?2";
+
 const TAKE: &str = "UPDATE deliveries SET tries = tries + 1, next_at = ?3 WHERE seq = ?1 AND attempt = ?2";
 
 /// Only for whoever has taken it last.
@@ -76,12 +81,20 @@ pub(super) fn take(
     let now = now.as_millisecond();
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(DUE)?;
-    let due = statement.query_map((store.as_bytes(), now, most), |row| Ok((row.get(0)?, delivery(row))))?;
+    let due =
+        statement.query_map((store.as_bytes(), now, most), |row| Ok((row.get(0)?, row.get(2)?, delivery(row))))?;
     let mut taken = Vec::new();
-    for (seq, delivery) in due.collect::<Result<Vec<(i64, _)>, _>>()? {
-        let delivery = delivery?;
-        connection.prepare_cached(TAKE)?.execute((seq, delivery.attempt, after(now, lease)))?;
-        taken.push(delivery);
+    for (seq, attempt, delivery) in due.collect::<Result<Vec<(i64, i64, _)>, _>>()? {
+        match delivery {
+            Ok(delivery) => {
+                connection.prepare_cached(TAKE)?.execute((seq, attempt, after(now, lease)))?;
+                taken.push(delivery);
+            }
+            Err(fault) if fault.is_of_a_row() => {
+                connection.prepare_cached(UNREADABLE)?.execute((seq, attempt, now, shortened(&fault.to_string())))?;
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(taken)
 }

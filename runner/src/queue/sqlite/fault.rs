@@ -2,6 +2,7 @@
 
 use crate::queue::QueueError;
 use rusqlite::{ErrorCode, ffi};
+use std::fmt;
 use std::path::Path;
 
 /// A failure, before it is known to whom it will be told.
@@ -29,10 +30,35 @@ impl From<QueueError> for Fault {
     }
 }
 
+/// What is wrong, without the file's name.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Sql(error) => error.fmt(f),
+            Fault::Corrupt(what) | Fault::Unusable(what) => f.write_str(what),
+            Fault::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Fault {
     /// What is wrong with a row, if it is `what` that cannot be read.
     pub(super) fn corrupt(what: &str, why: impl std::fmt::Display) -> Self {
         Fault::Corrupt(format!("{what} cannot be read: {why}"))
+    }
+
+    /// Whether it is a row that cannot be read.
+    pub(super) fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Fault::Corrupt(_)
+                | Fault::Sql(
+                    rusqlite::Error::FromSqlConversionFailure(..)
+                        | rusqlite::Error::IntegralValueOutOfRange(..)
+                        | rusqlite::Error::InvalidColumnType(..)
+                        | rusqlite::Error::Utf8Error(..)
+                )
+        )
     }
 
     /// Whether another connection's lock is all that is in the way.

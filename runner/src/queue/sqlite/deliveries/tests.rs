@@ -168,3 +168,16 @@ async fn what_is_due_is_found_by_its_index() {
     let plan = fixture.plan("SELECT 1 FROM deliveries WHERE seq = 1 AND state = 'pending'");
     assert!(plan.contains("PRIMARY KEY"), "{plan}");
 }
+
+#[tokio::test]
+async fn a_delivery_that_cannot_be_read_is_given_up_and_holds_up_no_other() {
+    let fixture = Fixture::new();
+    for _ in 0..2 {
+        ended(&fixture, wanted(), Decision::Finish).await;
+    }
+    fixture.sql("UPDATE deliveries SET url = 'nowhere' WHERE seq = 1");
+    assert_eq!(due(&fixture).await.len(), 1);
+    let sql = "SELECT state || ': ' || reason FROM deliveries WHERE seq = 1";
+    let told: String = fixture.reader().query_row(sql, [], |row| row.get(0)).unwrap();
+    assert!(told.starts_with("given-up: a result_url cannot be read"), "{told}");
+}
