@@ -201,6 +201,9 @@ pub trait Queue: Send + Sync {
 
     /// Ends an attempt: checks the lease and commits verdict, decision and publication as one.
     ///
+    /// An error of the backend does not say that nothing was done, since a commit may fail after it was made; so the
+    /// same may be tried again, and an attempt that has ended in just this way stays as it is.
+    ///
     /// # Errors
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError>;

@@ -14,6 +14,7 @@ mod claim;
 #[cfg(test)]
 pub(super) mod conformance;
 mod deliveries;
+mod doubt;
 mod export;
 mod fault;
 mod file;
@@ -47,6 +48,7 @@ pub(in crate::queue) use self::ledger::{Counts, Intent, Kind, Ledger, Place, Rul
 pub use self::sharing::Sharing;
 
 use self::begun::Begun;
+use self::doubt::Doubtful;
 use self::fault::Fault;
 use self::forget::{Sweep, Whose};
 use self::reader::Reader;
@@ -88,6 +90,7 @@ struct Shared {
     changes: Arc<Changes>,
     silence: Mutex<Silence>,
     begun: Begun,
+    doubtful: Arc<Doubtful>,
     sweep: Sweep,
     clock: Clock,
 }
@@ -137,6 +140,7 @@ impl SqliteQueue {
             changes,
             silence: Mutex::default(),
             begun: Begun::beside(path, sharing),
+            doubtful: Arc::default(),
             sweep: Sweep::new(Whose::Own),
             clock,
         };
@@ -170,8 +174,7 @@ impl Queue for SqliteQueue {
     /// A claim whose future is dropped before it is ready may leave jobs leased, until
     /// [`unregister`](Queue::unregister) gives them back.
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
-        let (worker, tubes) = (worker.clone(), tubes.to_vec());
-        self.write(move |connection, now| claim::claim(connection, &worker, &tubes, most, now.as_millisecond())).await
+        doubt::claim(self, worker, tubes, most).await
     }
 
     fn begin(&self, worker: &WorkerId, lease: &Lease) {

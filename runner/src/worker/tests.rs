@@ -24,6 +24,8 @@ pub(super) struct Unsteady {
     queue: SqliteQueue,
     fails_to_claim: AtomicBool,
     fails_to_settle: AtomicBool,
+    /// The next settle is made, and said to have failed.
+    fails_after_settling: AtomicBool,
     /// Whether settles have to wait.
     holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
@@ -66,7 +68,8 @@ impl Queue for Unsteady {
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError> {
         let _ = self.holds_settles.subscribe().wait_for(|holds| !holds).await;
         unless(&self.fails_to_settle)?;
-        self.queue.settle(worker, lease, settlement).await
+        self.queue.settle(worker, lease, settlement).await?;
+        unless(&AtomicBool::new(self.fails_after_settling.swap(false, Ordering::SeqCst)))
     }
     fn begin(&self, worker: &WorkerId, lease: &Lease) {
         self.queue.begin(worker, lease);
@@ -137,6 +140,7 @@ impl Fixture {
             queue: SqliteQueue::open(&directory.path().join("queue.db")).unwrap(),
             fails_to_claim: AtomicBool::default(),
             fails_to_settle: AtomicBool::default(),
+            fails_after_settling: AtomicBool::default(),
             holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
             heard: AtomicU32::default(),
@@ -271,6 +275,22 @@ async fn a_worker_that_is_told_to_stop_now_gives_up_settling_with_a_queue_that_f
     assert!(last.starts_with(&format!("settling attempt 1 of job {id} for the last time failed: ")), "{last}");
     // Whether the record names the directory is not known to a worker whose commits fail.
     assert!(fixture.results.published(id, 1).path().join("result.json").exists());
+}
+
+#[tokio::test]
+async fn a_result_is_served_whose_settling_was_said_to_have_failed_after_it_was_done() {
+    let fixture = Fixture::new();
+    let id = fixture.submit().await;
+    fixture.queue.fails_after_settling.store(true, Ordering::SeqCst);
+    let (worker, mut told) = fixture.troubled();
+    let (_sender, shutdown) = watch::channel(Shutdown::No);
+    assert_eq!(within(20.0, worker.run(shutdown)).await.unwrap(), 1);
+    let told = told.recv().await.unwrap();
+    assert!(told.starts_with("settling a job failed: "), "{told}");
+    let record = fixture.find(id).await;
+    assert_eq!((record.state, record.published), (State::Dead, Some(1)));
+    assert!(fixture.results.published(id, 1).path().join("result.json").exists());
+    assert!(fixture.results.directory(id).join("result.json").exists());
 }
 
 #[tokio::test]

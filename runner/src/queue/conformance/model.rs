@@ -104,7 +104,7 @@ impl<B: Backend> Run<B> {
             End::Interrupted => (Verdict::Interrupted { message: String::new() }, Decision::Retry(Duration::ZERO)),
         };
         match (
-            self.model.settle(lease, index, end),
+            self.model.settle(lease, index, end, verdict.kind()),
             self.subject.settle(WORKERS[index], lease, verdict, decision).await,
         ) {
             (true, Ok(())) | (false, Err(QueueError::Stale { .. })) => {}

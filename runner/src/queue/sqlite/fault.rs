@@ -109,7 +109,13 @@ fn advice(error: ffi::Error) -> &'static str {
         ErrorCode::DatabaseCorrupt => {
             "the file is damaged; restore a backup, or recover it with `sqlite3 FILE .recover`"
         }
-        ErrorCode::SystemIoFailure => "the disk reports an error; nothing was changed: look into the system's log",
+        _ if matches!(error.extended_code, ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_WRITE) => {
+            "the disk reports an error; nothing was changed: look into the system's log"
+        }
+        // A commit whose last sync fails may have been made.
+        ErrorCode::SystemIoFailure => {
+            "the disk reports an error, and what was asked for may have been done or not: look into the system's log"
+        }
         _ => "SQLite refuses",
     }
 }
@@ -127,7 +133,8 @@ mod tests {
             (ffi::SQLITE_FULL, "make room"),
             (ffi::SQLITE_IOERR_SHMSIZE, "make room"),
             (ffi::SQLITE_CORRUPT, "restore a backup"),
-            (ffi::SQLITE_IOERR, "the system's log"),
+            (ffi::SQLITE_IOERR_WRITE, "nothing was changed: look into the system's log"),
+            (ffi::SQLITE_IOERR_FSYNC, "may have been done or not: look into the system's log"),
         ] {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             let message = Fault::Sql(error).at(Path::new("/data/queue.db")).to_string();

@@ -14,6 +14,11 @@ const MAX_MESSAGE: usize = 200;
 
 const HELD_BY: &str = "SELECT seq FROM jobs WHERE id = ?1 AND state = 'running' AND worker = ?2 AND attempts = ?3";
 
+/// The number of an attempt that was begun is given to no other, so this one has ended in just this way.
+const SETTLED_SO: &str = "
+    SELECT 1 FROM jobs JOIN attempts USING (seq)
+    WHERE id = ?1 AND attempt = ?2 AND attempts.worker = ?3 AND attempts.verdict = ?4 AND usage = ?5";
+
 const PROGRESS: &str = "
     UPDATE jobs SET progress = ?3, progress_message = ?4 WHERE id = ?1 AND state = 'running' AND attempts = ?2";
 
@@ -65,6 +70,9 @@ pub(super) fn leased(connection: &Connection, worker: &WorkerId, lease: &Lease) 
 }
 
 /// Settles an attempt if the lease is still the worker's.
+///
+/// An attempt that was settled in just this way stays as it is: the commit was made, and its worker was told that it had
+/// failed.
 pub(super) fn settle(
     connection: &Connection,
     tally: &mut Tally,
@@ -74,7 +82,10 @@ pub(super) fn settle(
     now: i64,
 ) -> Result<(), Fault> {
     let Some(seq) = leased(connection, worker, lease)? else {
-        return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
+        return match is_settled_so(connection, worker, lease, settlement)? {
+            true => Ok(()),
+            false => Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into()),
+        };
     };
     let ending = Ending {
         attempt: lease.attempt,
@@ -90,6 +101,17 @@ pub(super) fn settle(
         }
         _ => Ok(()),
     }
+}
+
+fn is_settled_so(
+    connection: &Connection,
+    worker: &WorkerId,
+    lease: &Lease,
+    settlement: &Settlement,
+) -> Result<bool, Fault> {
+    let (verdict, usage) = (json(&settlement.verdict)?, json(&finite(settlement.usage))?);
+    let attempt = (lease.id.as_bytes(), lease.attempt, &worker.name, verdict, usage);
+    Ok(connection.prepare_cached(SETTLED_SO)?.query_row(attempt, |_| Ok(())).optional()?.is_some())
 }
 
 /// Undoes a claim if the lease is still the worker's and no attempt of it has begun.
@@ -213,6 +235,26 @@ mod tests {
         fixture.queue.settle(&worker("a"), &lease, settlement).await.unwrap();
         let usage = fixture.find(id).await.history.unwrap()[0].usage.unwrap();
         assert_eq!((usage.fuel, usage.wall_ms), (u64::MAX, 0.0));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_may_be_settled_again_in_just_the_same_way_and_stays_as_it_is() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        let first = fixture.claim("a").await.unwrap().lease;
+        fixture.settle("a", &first, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
+        let second = fixture.claim("b").await.unwrap().lease;
+        fixture.settle("b", &second, Verdict::Done, Decision::Finish).await.unwrap();
+        let before = (fixture.find(id).await, fixture.queue.status().await.unwrap());
+        fixture.advance(Duration::from_secs(1));
+        fixture.settle("a", &first, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
+        fixture.settle("b", &second, Verdict::Done, Decision::Finish).await.unwrap();
+        for (name, lease, verdict) in [("a", &second, Verdict::Done), ("b", &second, failed()), ("b", &first, failed())]
+        {
+            let stale = fixture.settle(name, lease, verdict, Decision::Finish).await;
+            assert!(matches!(stale, Err(QueueError::Stale { .. })), "{name} {lease:?}");
+        }
+        assert_eq!((fixture.find(id).await, fixture.queue.status().await.unwrap()), before);
     }
 
     #[tokio::test]

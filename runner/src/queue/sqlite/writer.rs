@@ -32,16 +32,19 @@ trait Command: Send {
     fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path);
 }
 
-struct Call<T, F> {
+struct Call<T, F, D> {
     work: Option<F>,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, QueueError>>,
+    /// Takes what would have been the answer, if the commit has failed.
+    doubt: D,
 }
 
-impl<T, F> Command for Call<T, F>
+impl<T, F, D> Command for Call<T, F, D>
 where
     T: Send,
     F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send,
+    D: FnOnce(T) + Send,
 {
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool {
         // Work that nobody waits for any more is not begun: a job must not be leased to a caller who has gone.
@@ -54,7 +57,11 @@ where
     fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path) {
         let answer = match (self.result, committed) {
             (Some(Err(fault)), _) => Err(fault.at(path)),
-            (_, Err(why)) => Err(QueueError::Backend(why.to_owned())),
+            (Some(Ok(value)), Err(why)) => {
+                (self.doubt)(value);
+                Err(QueueError::Backend(why.to_owned()))
+            }
+            (None, Err(why)) => Err(QueueError::Backend(why.to_owned())),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => return,
         };
@@ -77,7 +84,18 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.call_and_count(move |connection, _| work(connection)).await
+        self.call_or_doubt(work, drop).await
+    }
+
+    /// The same; if the commit fails, which does not say that it was not made, what the work has returned is given to
+    /// `doubt`, before anything else is done.
+    pub(super) async fn call_or_doubt<T, F, D>(&self, work: F, doubt: D) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        D: FnOnce(T) + Send + 'static,
+    {
+        self.send(move |connection, _| work(connection), doubt).await
     }
 
     /// The same for work that ends attempts: what it adds to the tally is counted at the end of the transaction,
@@ -87,8 +105,17 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
     {
+        self.send(work, drop).await
+    }
+
+    async fn send<T, F, D>(&self, work: F, doubt: D) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
+        D: FnOnce(T) + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.lane.send(Box::new(Call { work: Some(work), result: None, reply })).await;
+        self.lane.send(Box::new(Call { work: Some(work), result: None, reply, doubt })).await;
         answer.await.unwrap_or_else(|_| Err(stopped(&self.path)))
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Model {
     pub(super) jobs: Vec<ModelJob>,
     /// What was deleted, in that order.
     pub(super) forgotten: Vec<(JobId, Document)>,
+    /// Attempts that were settled, by whom, and with which verdict.
+    settled: Vec<(Lease, usize, &'static str)>,
     /// Tubes that were paused, and until when.
     pauses: BTreeMap<Tube, Option<i64>>,
     started: Timestamp,
@@ -32,7 +34,7 @@ pub(super) struct Model {
 impl Model {
     /// That of a queue without jobs at the time `started`, after these were deleted.
     pub(super) fn new(started: Timestamp, forgotten: Vec<(JobId, Document)>) -> Self {
-        Self { jobs: Vec::new(), forgotten, pauses: BTreeMap::new(), started, now: 0 }
+        Self { jobs: Vec::new(), forgotten, settled: Vec::new(), pauses: BTreeMap::new(), started, now: 0 }
     }
 
     /// So many seconds from now.
@@ -134,11 +136,13 @@ impl Model {
         is_gone || self.leased(lease).is_some_and(|job| job.state == State::Cancelled)
     }
 
-    /// Whether the lease was the worker's.
-    pub(super) fn settle(&mut self, lease: &Lease, worker: usize, end: End) -> bool {
+    /// Whether the lease was the worker's, or the worker has settled it in just this way before.
+    pub(super) fn settle(&mut self, lease: &Lease, worker: usize, end: End, verdict: &'static str) -> bool {
+        let settled = (lease.clone(), worker, verdict);
         if !self.holds(lease, worker) {
-            return false;
+            return self.settled.contains(&settled) && self.jobs.iter().any(|job| job.id == lease.id);
         }
+        self.settled.push(settled);
         let now = self.now;
         let Some(job) = self.jobs.iter_mut().find(|job| job.id == lease.id) else { return false };
         match end {

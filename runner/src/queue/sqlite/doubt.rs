@@ -1,0 +1,117 @@
+//! Claims that may have been made although the queue has said that they were not: a commit may fail after it was made,
+//! if the disk reports an error at the wrong moment.
+//!
+//! Such jobs would run for ever, since their worker's heart goes on to beat, and nobody knows that they are its. The next
+//! claim undoes them first.
+
+use super::{Fault, SqliteQueue, claim, lock, settle};
+use crate::job::Tube;
+use crate::queue::{Claimed, Lease, QueueError, WorkerId};
+use rusqlite::Connection;
+use std::sync::{Arc, Mutex};
+
+/// The claims of this process that may have been made.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful(Mutex<Vec<Doubt>>);
+
+#[derive(Debug, Clone)]
+struct Doubt {
+    worker: WorkerId,
+    lease: Lease,
+    expires_at: Option<i64>,
+}
+
+impl Doubt {
+    fn of(worker: &WorkerId, claimed: Claimed) -> Self {
+        let expires_at = claimed.expires_at.map(jiff::Timestamp::as_millisecond);
+        Self { worker: worker.clone(), lease: claimed.lease, expires_at }
+    }
+
+    fn undo(&self, connection: &Connection) -> Result<(), Fault> {
+        match settle::give_back(connection, &self.worker, &self.lease, self.expires_at) {
+            // It was not made, or has ended otherwise.
+            Ok(()) | Err(Fault::Refused(QueueError::Stale { .. })) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// Leases jobs, once what earlier claims may have leased is given back.
+pub(super) async fn claim(
+    queue: &SqliteQueue,
+    worker: &WorkerId,
+    tubes: &[Tube],
+    most: usize,
+) -> Result<Vec<Claimed>, QueueError> {
+    let (clock, doubtful) = (Arc::clone(&queue.shared.clock), Arc::clone(&queue.shared.doubtful));
+    let (for_worker, tubes) = (worker.clone(), tubes.to_vec());
+    // All of this runs in the writing thread, so that no other claim comes between a commit and the doubts about it.
+    let work = move |connection: &Connection| {
+        let doubts = lock(&doubtful.0).clone();
+        for doubt in &doubts {
+            doubt.undo(connection)?;
+        }
+        let claimed = claim::claim(connection, &for_worker, &tubes, most, clock().as_millisecond())?;
+        lock(&doubtful.0).clear();
+        Ok((claimed, doubts))
+    };
+    let (doubtful, worker) = (Arc::clone(&queue.shared.doubtful), worker.clone());
+    let doubt = move |(claimed, doubts): (Vec<Claimed>, Vec<Doubt>)| {
+        let new = claimed.into_iter().map(|claimed| Doubt::of(&worker, claimed));
+        lock(&doubtful.0).extend(doubts.into_iter().chain(new));
+    };
+    queue.shared.writer.call_or_doubt(work, doubt).await.map(|(claimed, _)| claimed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Document, State};
+    use crate::queue::Queue;
+    use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use std::time::Duration;
+
+    /// Has the next commit fail after all that was to be in it was done.
+    fn break_commits(fixture: &Fixture) {
+        fixture.sql(
+            "CREATE TABLE broken (job INTEGER REFERENCES jobs DEFERRABLE INITIALLY DEFERRED);
+            CREATE TRIGGER broken AFTER UPDATE OF state ON jobs WHEN new.state = 'running' BEGIN
+                INSERT INTO broken VALUES (-1);
+            END",
+        );
+    }
+
+    #[tokio::test]
+    async fn a_claim_whose_commit_has_failed_is_in_doubt_until_the_next_one() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(document()).await;
+        break_commits(&fixture);
+        let tubes = [Tube::default()];
+        assert!(fixture.queue.claim(&worker("a"), &tubes, 1).await.is_err());
+        let doubts = |fixture: &Fixture| lock(&fixture.queue.shared.doubtful.0).len();
+        assert_eq!(doubts(&fixture), 1);
+        assert!(fixture.queue.claim(&worker("a"), &tubes, 1).await.is_err());
+        assert_eq!(doubts(&fixture), 2, "nothing that was in doubt is forgotten when another commit fails");
+        fixture.sql("DROP TRIGGER broken");
+        let claimed = fixture.claim("b").await.unwrap();
+        assert_eq!((claimed.lease.id, claimed.lease.attempt, doubts(&fixture)), (id, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_was_made_although_it_failed_is_undone_by_the_next_one() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(Document { expires: Some("1h".parse().unwrap()), ..document() }).await;
+        let before = fixture.find(id).await;
+        // As if this had been answered with an error.
+        let made = fixture.claim("a").await.unwrap();
+        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made));
+        assert!(fixture.queue.claim(&worker("b"), &["other".parse().unwrap()], 1).await.unwrap().is_empty());
+        assert_eq!(fixture.find(id).await, before);
+        // What is claimed after that is no longer in doubt.
+        let lease = fixture.claim("a").await.unwrap().lease;
+        assert!(fixture.claim("b").await.is_none());
+        assert_eq!((lease.attempt, fixture.find(id).await.state), (1, State::Running));
+        fixture.advance(Duration::from_secs(3_600));
+        assert_eq!(fixture.find(id).await.state, State::Running, "it was started in time");
+    }
+}
