@@ -24,6 +24,7 @@ use crate::queue::{Cursor, QueueError, Submission, WorkerId, WorkerStatus};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 const PLACED: &str = "
     SELECT jobs.seq, id, number, body, reserves, releases, timeouts, placed.kicks
@@ -68,13 +69,15 @@ pub(in crate::queue) struct Ledger {
     queue: SqliteQueue,
     server: Arc<str>,
     sweep: Arc<Sweep>,
+    /// How much of what is no job was taken note of.
+    noted: Arc<AtomicU64>,
 }
 
 impl Ledger {
     /// What `queue`'s file knows of the jobs of `server`, which is known by its address.
     pub(in crate::queue) fn new(queue: SqliteQueue, server: &str) -> Self {
         let sweep = Arc::new(Sweep::new(Whose::Servers(host(server).into())));
-        Self { queue, server: server.into(), sweep }
+        Self { queue, server: server.into(), sweep, noted: Arc::default() }
     }
 
     /// The file's queue.

@@ -231,3 +231,30 @@ async fn a_job_is_not_forgotten_before_the_server_has_heard_of_its_end() {
     assert_eq!(ledger.forget(&ALL, 9).await.unwrap(), 1);
     assert!(ledger.find(id).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn of_too_much_that_is_no_job_the_oldest_is_dropped_now_and_then() {
+    let fixture = Fixture::new();
+    let ledger = ledger(&fixture);
+    fixture.sql(&format!(
+        "INSERT INTO unreadable WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10050)
+            SELECT '{SERVER}', n, 'default', 1, 'x', 'x', 'a', n FROM numbers"
+    ));
+    let mut left = Vec::new();
+    for number in 20_001..=20_102 {
+        let found = Unreadable {
+            number,
+            tube: Tube::default(),
+            length: 1,
+            excerpt: "x".to_owned(),
+            reason: "x".to_owned(),
+            worker: "a".to_owned(),
+            found_at: Timestamp::from_millisecond(i64::try_from(number).unwrap()).unwrap(),
+        };
+        ledger.note(found).await.unwrap();
+        let count = fixture.reader().query_row("SELECT COUNT(*) FROM unreadable", [], |row| row.get::<_, u32>(0));
+        left.push(count.unwrap());
+    }
+    assert_eq!((left[0], left[99], left[100], left[101]), (10_000, 10_099, 10_000, 10_001));
+    assert_eq!(ledger.unreadable(None).await.unwrap()[0].number, 152);
+}

@@ -6,9 +6,12 @@ use crate::queue::sqlite::records::time;
 use crate::queue::{QueueError, Unreadable};
 use rusqlite::{Connection, Row, named_params};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// As many are remembered of one server; older ones are still buried there.
+/// About as many are remembered of one server; older ones are still buried there.
 const MOST: i64 = 10_000;
+/// Those that are too many are dropped once for so many that are found, since that takes a walk past all others.
+const DROPPED: u64 = 100;
 
 const COLUMNS: &str =
     "SELECT number, tube, length, excerpt, reason, worker, found_at FROM unreadable WHERE server = ?1";
@@ -25,6 +28,7 @@ impl Ledger {
     /// Takes note of one.
     pub(in crate::queue) async fn note(&self, found: Unreadable) -> Result<(), QueueError> {
         let server = Arc::clone(&self.server);
+        let drops = self.noted.fetch_add(1, Ordering::Relaxed).is_multiple_of(DROPPED);
         self.queue
             .write(move |connection, _| {
                 connection.prepare_cached(NOTE)?.execute(named_params! {
@@ -37,7 +41,9 @@ impl Ledger {
                     ":worker": found.worker,
                     ":found_at": found.found_at.as_millisecond(),
                 })?;
-                connection.prepare_cached(DROP)?.execute((&*server, MOST))?;
+                if drops {
+                    connection.prepare_cached(DROP)?.execute((&*server, MOST))?;
+                }
                 Ok(())
             })
             .await
