@@ -1,6 +1,6 @@
 //! How a worker ends.
 
-use crate::support::{Worker, await_state, sailor, show, state, submit, verdicts, work};
+use crate::support::{Worker, await_state, sailor, show, state, submit, text, verdicts, work};
 use longboat_tests::program::Longboat;
 use serde_json::json;
 
@@ -25,6 +25,18 @@ fn the_first_sigterm_lets_running_jobs_finish_and_takes_no_more() -> anyhow::Res
     assert!(status.success(), "{said}");
     assert_eq!((state(&node, &running)?.as_str(), state(&node, &late)?.as_str()), ("done", "ready"), "{said}");
     assert_eq!(node.json(["status"])?["workers"], json!([]), "it has said goodbye");
+    Ok(())
+}
+
+#[test]
+fn a_worker_is_not_called_what_could_stand_for_a_server() -> anyhow::Result<()> {
+    let node = sailor()?;
+    for name in ["\u{1}beanstalkd://127.0.0.1:11300", ""] {
+        let output = node.run(["worker", "--until-empty", &format!("--name={name}")])?;
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains("a worker's name has from 1 to 200 bytes"), "{said}");
+        assert!(!said.contains('\u{1}'), "{said:?}");
+    }
     Ok(())
 }
 

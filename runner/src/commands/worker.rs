@@ -3,8 +3,9 @@
 use super::{Node, outbox};
 use crate::cli::WorkerArgs;
 use crate::output;
+use anyhow::anyhow;
 use longboat::config::RetentionConfig;
-use longboat::job::{Decision, Span, Tube};
+use longboat::job::{Decision, Span, Tube, check_label};
 use longboat::queue::{Queue, Retention};
 use longboat::worker::{Event, Shutdown, Worker, WorkerOptions};
 use std::io::Write;
@@ -24,6 +25,7 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
     let slots = node.slots(args.slots);
     let executor = node.executor(Arc::new(node.sandbox(slots)?))?;
     let name = args.name.or_else(|| node.config.worker.name.clone()).unwrap_or_else(host_name);
+    check_label(&name).map_err(|error| anyhow!("a worker's name has {error}; give another one with --name"))?;
     let tubes = if args.tubes.is_empty() { vec![Tube::default()] } else { args.tubes };
     let served = tubes.iter().map(Tube::as_str).collect::<Vec<_>>().join(", ");
     eprintln!("worker {name} serves {served} with {slots} slots, results in {}", node.data.results().display());

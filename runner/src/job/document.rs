@@ -1,6 +1,6 @@
 //! The job document: what a submitter writes.
 
-use super::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, excerpt};
+use super::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, check_label, excerpt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,7 +16,6 @@ const MAX_URL: usize = 2 << 20;
 /// A request line that servers take: RFC 9112, 3, recommends 8,000 bytes at least.
 const MAX_RESULT_URL: usize = 8000;
 const MAX_TAGS: usize = 32;
-const MAX_TEXT: usize = 200;
 /// The longest message about a document, in characters.
 const MAX_MESSAGE: usize = 1000;
 
@@ -212,11 +211,8 @@ impl Document {
         let texts = self.tags.iter().map(|tag| ("tags", tag));
         let texts = texts.chain(self.host.iter().map(|host| ("host", host)));
         for (field, text) in texts.chain(self.unique.iter().map(|unique| ("unique.key", &unique.key))) {
-            if text.is_empty() || text.len() > MAX_TEXT || text.chars().any(char::is_control) {
-                return refuse(format!(
-                    "{field}: from 1 to {MAX_TEXT} bytes without control characters, not {}",
-                    excerpt(text)
-                ));
+            if let Err(error) = check_label(text) {
+                return refuse(format!("{field}: {error}"));
             }
         }
         self.check_urls()?;

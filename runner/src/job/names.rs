@@ -184,6 +184,21 @@ macro_rules! serde_as_text {
 }
 serde_as_text!(JobId, AlgorithmName, AlgorithmRef, Tube);
 
+/// The longest tag, unique key or worker's name in bytes.
+const MAX_LABEL: usize = 200;
+
+/// Checks a name of which only little is asked: a tag, a unique key, or what a worker is called.
+///
+/// # Errors
+/// [`NameError`], in words that go on from what it is the name of.
+pub fn check_label(text: &str) -> Result<(), NameError> {
+    if text.is_empty() || text.len() > MAX_LABEL || text.chars().any(char::is_control) {
+        let given = excerpt(text);
+        return Err(NameError(format!("from 1 to {MAX_LABEL} bytes without control characters, not {given}")));
+    }
+    Ok(())
+}
+
 /// `text` in quotes and escaped, cut short so that a hostile one does not fill the terminal.
 ///
 /// A precision, as in `{text:.80?}`, would not cut it: the standard library quotes all of a text.
@@ -228,6 +243,18 @@ mod tests {
         }
         for tube in ["", "-x", "a b", &"a".repeat(201)] {
             assert!(tube.parse::<Tube>().is_err(), "{tube}");
+        }
+    }
+
+    #[test]
+    fn a_label_can_be_shown_and_stands_for_no_server() {
+        for label in ["a", "node 1", "ä", &"a".repeat(200)] {
+            check_label(label).unwrap();
+        }
+        for label in ["", "\u{1}beanstalkd://127.0.0.1:11300", "a\n", &"a".repeat(201)] {
+            let refusal = check_label(label).unwrap_err().to_string();
+            assert!(refusal.starts_with("from 1 to 200 bytes without control characters, not \""), "{refusal}");
+            assert!(!refusal.contains(char::is_control));
         }
     }
 
