@@ -12,6 +12,8 @@
 //!
 //! The `longboat` program on top of them reads the command line and prints.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod body;
 pub mod config;
 pub mod confinement;

@@ -1,5 +1,7 @@
 //! The `longboat` program: reads the command line and does what it says.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod commands;
 mod output;
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) if error.is::<commands::Usage>() => {
-            eprintln!("error: {error}");
+            output::tell(format_args!("error: {error}"));
             ExitCode::from(2)
         }
         Err(error) => fail(&error),
@@ -34,6 +36,6 @@ fn raise_file_limit() {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    output::tell(format_args!("error: {error:#}"));
     ExitCode::FAILURE
 }

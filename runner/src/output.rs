@@ -2,9 +2,11 @@
 
 mod array;
 mod table;
+mod tell;
 
 pub use array::Array;
 pub use table::{Field, Heading, Kind, Pages, Room, pairs, table};
+pub use tell::tell;
 
 use crate::cli::Format;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -15,5 +15,7 @@ pub fn start(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // What cannot be written to standard error cannot be told there either; it would panic.
+        .log_internal_errors(false)
         .init();
 }

@@ -31,6 +31,7 @@ mod support;
 mod takeover;
 mod tidy;
 mod torture;
+mod unheard;
 mod updates;
 mod upkeep;
 mod wakeup;

@@ -118,7 +118,8 @@ impl Act<'_> {
         if report.is_empty() && self.format == Format::Human {
             let (verb, _) = self.deed.words();
             let states: Vec<_> = self.deed.states().iter().map(|state| state.as_str()).collect();
-            eprintln!("no job fits; without --state, {verb} looks at those that are {}", output::one_of(&states));
+            let states = output::one_of(&states);
+            output::tell(format_args!("no job fits; without --state, {verb} looks at those that are {states}"));
         }
     }
 

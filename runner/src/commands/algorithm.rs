@@ -23,7 +23,7 @@ pub fn run(node: &Node, command: AlgorithmCommand, format: Format) -> anyhow::Re
         AlgorithmCommand::Show { name } => output::print(format, &registry.find(&name)?, show)?,
         AlgorithmCommand::Remove { name } => {
             registry.remove(&name)?;
-            eprintln!("{name} is no longer registered; its modules stay reachable by digest");
+            output::tell(format_args!("{name} is no longer registered; its modules stay reachable by digest"));
         }
     }
     Ok(true)

@@ -4,6 +4,7 @@
 
 use super::{Node, Usage};
 use crate::cli::WallArgs;
+use crate::output;
 use anyhow::Context;
 use longboat::config::ConfinementMode;
 use longboat::confinement::{self, Needs, system};
@@ -72,7 +73,7 @@ fn mode(node: &Node, walls: &WallArgs) -> anyhow::Result<ConfinementMode> {
 
 fn confine(mode: ConfinementMode, needs: &Needs) -> anyhow::Result<()> {
     if mode == ConfinementMode::Off {
-        eprintln!("not confined: the configuration says worker.confinement = \"off\"");
+        output::tell("not confined: the configuration says worker.confinement = \"off\"");
         return Ok(());
     }
     let confinement = confinement::confine(needs).context(
@@ -82,7 +83,7 @@ fn confine(mode: ConfinementMode, needs: &Needs) -> anyhow::Result<()> {
         mode != ConfinementMode::Required || confinement.missing().is_empty(),
         "this process is to be confined wholly or not to start, and it cannot be:\n{confinement}"
     );
-    eprintln!("{confinement}");
+    output::tell(confinement);
     Ok(())
 }
 

@@ -61,8 +61,8 @@ async fn follow(
             told.suspend(|| {
                 // A log that is elsewhere, or was never written, is no reason not to print the next one.
                 let printed = printer.ended(&record, made);
-                printed.unwrap_or_else(|error| eprintln!("{error:#}"));
-                eprintln!("{}", ending(made));
+                printed.unwrap_or_else(|error| output::tell(format_args!("{error:#}")));
+                output::tell(ending(made));
             });
             attempt += 1;
         }
@@ -116,7 +116,7 @@ impl Told {
             return;
         }
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            output::tell(&text);
         }
         self.bar.set_message(text.clone());
         self.last = text;

@@ -2,6 +2,7 @@
 
 use super::{Node, block_on, confine, worker};
 use crate::cli::{ServeArgs, WallArgs, WorkerArgs};
+use crate::output;
 use anyhow::Context;
 use longboat::server;
 use std::future::Future;
@@ -65,7 +66,7 @@ fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
     let listener = socket
         .listen(BACKLOG)
         .with_context(|| format!("listening on {address} failed; name another address with --listen"))?;
-    eprintln!("results at http://{address}/<id>");
+    output::tell(format_args!("results at http://{address}/<id>"));
     Ok(listener)
 }
 

@@ -37,7 +37,7 @@ pub async fn pause(node: &Node, args: PauseArgs, format: Format) -> anyhow::Resu
 pub async fn resume(node: &Node, tube: Tube, format: Format) -> anyhow::Result<bool> {
     // That no pause ended may be a slip in the tube's name, but what was wished for is so.
     if !node.queue()?.resume(&tube).await? {
-        eprintln!("tube {tube} was not paused; `longboat status` shows which are");
+        output::tell(format_args!("tube {tube} was not paused; `longboat status` shows which are"));
     }
     let standing = Standing { tube, paused: false, until: None };
     output::print(format, &standing, |Standing { tube, .. }| format!("tube {tube} is open"))?;

@@ -65,12 +65,12 @@ fn check(node: &Node, format: Format) -> anyhow::Result<bool> {
         false => listed(faults),
     })?;
     if !health.faults.is_empty() {
-        eprintln!(
+        output::tell(format_args!(
             "the queue is damaged: stop its workers and restore a backup; or save what can be read: `longboat queue \
              export --file jobs.jsonl`, then `longboat queue import jobs.jsonl --queue sqlite:NEW`; if that fails, \
              `sqlite3 {} .recover` reads what SQLite still can",
             node.queue.display()
-        );
+        ));
     }
     Ok(health.faults.is_empty())
 }
@@ -100,9 +100,10 @@ fn export(node: &Node, target: &Path, replace: bool) -> anyhow::Result<bool> {
         new.put()?;
         exported
     };
-    eprintln!("exported {} jobs", output::number(exported.jobs));
+    output::tell(format_args!("exported {} jobs", output::number(exported.jobs)));
     if !exported.faults.is_empty() {
-        eprintln!("{}\nwhat is damaged is not in the export; see `longboat queue check`", listed(&exported.faults));
+        let faults = listed(&exported.faults);
+        output::tell(format_args!("{faults}\nwhat is damaged is not in the export; see `longboat queue check`"));
     }
     Ok(exported.faults.is_empty())
 }

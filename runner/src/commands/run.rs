@@ -173,25 +173,25 @@ fn finish(
 fn summarise(document: &ResultDocument, log: &[u8], result_dir: Option<&Path>) {
     let log = output::plain(&String::from_utf8_lossy(log));
     if !log.is_empty() {
-        eprint!("{log}{}", if log.ends_with('\n') { "" } else { "\n" });
+        output::tell(log.strip_suffix('\n').unwrap_or(&log));
     }
     let usage = &document.usage;
-    eprintln!("{}", output::plain(&document.verdict.to_string()));
-    eprintln!(
+    output::tell(output::plain(&document.verdict.to_string()));
+    output::tell(format_args!(
         "  {:.1} ms, {}{} units of fuel, {} of memory, {} of input",
         usage.wall_ms,
         if usage.fuel_is_lower_bound { "at least " } else { "" },
         output::number(usage.fuel),
         output::size(usage.peak_memory),
         output::size(usage.input_bytes),
-    );
+    ));
     for file in document.files.iter().take(MAX_SHOWN) {
         let place = result_dir.map_or_else(|| file.name.clone(), |dir| dir.join(&file.name).display().to_string());
         let hint = if result_dir.is_none() { ", not kept without --result-dir" } else { "" };
-        eprintln!("  {place} ({}{hint})", output::size(file.size));
+        output::tell(format_args!("  {place} ({}{hint})", output::size(file.size)));
     }
     if let Some(more) = document.files.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
-        eprintln!("  and {more} more");
+        output::tell(format_args!("  and {more} more"));
     }
 }
 

@@ -19,7 +19,7 @@ const SHOWN_LOG: usize = 2000;
 pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) -> anyhow::Result<bool> {
     let queue = queue.map_or_else(|| node.queue(), Ok)?;
     for caveat in queue.caveats().await? {
-        eprintln!("warning: {caveat}");
+        output::tell(format_args!("warning: {caveat}"));
     }
     let results = node.results()?;
     let slots = node.slots(args.slots);
@@ -28,7 +28,8 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
     check_label(&name).map_err(|error| anyhow!("a worker's name has {error}; give another one with --name"))?;
     let tubes = if args.tubes.is_empty() { vec![Tube::default()] } else { args.tubes };
     let served = tubes.iter().map(Tube::as_str).collect::<Vec<_>>().join(", ");
-    eprintln!("worker {name} serves {served} with {slots} slots, results in {}", node.data.results().display());
+    let place = node.data.results();
+    output::tell(format_args!("worker {name} serves {served} with {slots} slots, results in {}", place.display()));
     let options = WorkerOptions {
         name,
         tubes,
@@ -42,7 +43,7 @@ pub async fn work(node: &Node, args: WorkerArgs, queue: Option<Arc<dyn Queue>>) 
     };
     let worker = Worker::new(options, queue, executor, node.sender()?, results, Arc::new(tell))?;
     let made = worker.run(signals()?).await?;
-    eprintln!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" });
+    output::tell(format_args!("worker ended after {made} {}", if made == 1 { "attempt" } else { "attempts" }));
     Ok(true)
 }
 
@@ -61,14 +62,12 @@ fn signals() -> anyhow::Result<watch::Receiver<Shutdown>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            eprintln!(
-                "{}",
-                match told {
-                    Shutdown::Now => "stopping now; running jobs go back to the queue",
-                    _ => "taking no more jobs; waiting for those that run (once more to stop them now)",
-                }
-            );
+            // Before anything is said: whoever reads that may be slow.
             sender.send_replace(told);
+            output::tell(match told {
+                Shutdown::Now => "stopping now; running jobs go back to the queue",
+                _ => "taking no more jobs; waiting for those that run (once more to stop them now)",
+            });
         }
     });
     Ok(receiver)

@@ -85,12 +85,12 @@ impl Act<'_> {
         if ids.is_empty() {
             return Ok(Some(ids));
         }
-        eprintln!("{}\n", survey.text(verb));
+        output::tell(format_args!("{}\n", survey.text(verb)));
         let them = if ids.len() == 1 { "it" } else { "them" };
         if is_agreed(&format!("{verb} {them}? [y/N] "))? {
             Ok(Some(ids))
         } else {
-            eprintln!("nothing was done");
+            output::tell("nothing was done");
             Ok(None)
         }
     }
@@ -132,8 +132,7 @@ impl Act<'_> {
 
 /// Asks on the terminal.
 fn is_agreed(question: &str) -> anyhow::Result<bool> {
-    eprint!("{question}");
-    io::stderr().flush()?;
+    io::stderr().write_all(question.as_bytes())?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

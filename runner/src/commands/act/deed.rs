@@ -2,6 +2,7 @@
 
 use super::outcome::Outcome;
 use super::update::Changes;
+use crate::output;
 use longboat::job::{JobId, State};
 use longboat::queue::{Acted, Action, Queue};
 use longboat::results::Results;
@@ -84,7 +85,7 @@ async fn remove(results: Arc<Results>, ids: Vec<JobId>) -> anyhow::Result<()> {
     let removed = tokio::task::spawn_blocking(move || {
         for id in ids {
             if let Err(error) = results.remove(id) {
-                eprintln!("warning: job {id} is deleted, but its results are not: {error}");
+                output::tell(format_args!("warning: job {id} is deleted, but its results are not: {error}"));
             }
         }
     });

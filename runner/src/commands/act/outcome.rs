@@ -103,7 +103,7 @@ impl Report {
             None => {
                 output::line(&human(self.done))?;
                 if self.refused > 0 {
-                    eprintln!("{}", refusals(verb, self.refused, &self.told));
+                    output::tell(refusals(verb, self.refused, &self.told));
                 }
             }
         }
