@@ -26,7 +26,7 @@ use std::time::Duration;
 use url::Url;
 
 /// What went wrong with a queue.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
     /// The id is taken by another document, or by a job of another queue of the data directory.
     #[error(
@@ -60,6 +60,9 @@ pub enum QueueError {
         /// What to do instead.
         instead: &'static str,
     },
+    /// Somebody else keeps the queue locked, so that nobody but them can change anything.
+    #[error("{0}")]
+    Busy(String),
     /// What the backend says.
     #[error("{0}")]
     Backend(String),
@@ -191,6 +194,9 @@ pub trait Queue: Send + Sync {
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError>;
 
     /// Extends all leases of the worker, and returns those of `leases` that it no longer holds.
+    ///
+    /// # Errors
+    /// [`QueueError::Busy`], well before the worker's leases are over, if somebody else keeps the queue locked.
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
 
     /// Returns those of `leases` that the worker no longer holds, and changes nothing.

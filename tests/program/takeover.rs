@@ -128,3 +128,19 @@ fn no_lease_is_lost_while_endless_loops_and_other_programs_want_every_core() -> 
     heir.kill()?;
     worker.kill()
 }
+
+#[test]
+fn a_worker_keeps_its_guests_while_another_program_has_the_queue_locked() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let id = submit(&node, ["drunken-sailor", "--param=mode=slow", "--param=seconds=2", "--max-attempts=1"])?;
+    let mut worker = Worker::start(&node, &[])?;
+    await_state(&node, &id, "running")?;
+    let other = rusqlite::Connection::open(node.data_dir().join("queue.db"))?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    worker.await_line("another process keeps the file locked")?;
+    // Three leases.
+    std::thread::sleep(Duration::from_secs(3));
+    other.execute_batch("ROLLBACK")?;
+    await_state(&node, &id, "done")?;
+    worker.kill()
+}

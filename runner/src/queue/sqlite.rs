@@ -25,6 +25,7 @@ mod import;
 mod lane;
 mod ledger;
 mod line;
+mod locked;
 mod open;
 mod place;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod sharing;
 mod status;
 mod submit;
 mod subscription;
+mod takeover;
 mod timings;
 mod tubes;
 mod watch;
@@ -104,7 +106,7 @@ impl SqliteQueue {
     ///
     /// # Errors
     /// [`QueueError::Backend`], which names the file and says what to do, if the file is not a queue, was written
-    /// by a newer version, stays locked, or cannot be read and written.
+    /// by a newer version, or cannot be read and written; [`QueueError::Busy`] if it stays locked.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
         Self::open_as(path, Sharing::OneMachine)
     }
@@ -161,11 +163,14 @@ impl SqliteQueue {
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError> {
-        self.write(move |connection, now| submit::submit(connection, jobs, now)).await
+        let jobs = submit::prepare(jobs);
+        self.write(move |connection, now| submit::submit(connection, &jobs, now)).await
     }
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        self.heartbeat(worker, &[]).await?;
+        let registered = worker.clone();
+        self.write(move |connection, now| workers::heartbeat(connection, &registered, &[], now.as_millisecond()))
+            .await?;
         let known = self.shared.reader.call(workers::beats).await?;
         self.shared.begun.register(worker.start, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
         Ok(())
@@ -182,8 +187,12 @@ impl Queue for SqliteQueue {
     }
 
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
+        let (patience, clock) = (worker.lease / 4, Arc::clone(&self.shared.clock));
         let (worker, leases) = (worker.clone(), leases.to_vec());
-        self.write(move |connection, now| workers::heartbeat(connection, &worker, &leases, now.as_millisecond())).await
+        let beat = move |connection: &rusqlite::Connection| {
+            workers::heartbeat(connection, &worker, &leases, clock().as_millisecond())
+        };
+        self.shared.writer.call_unless_locked(patience, beat).await
     }
 
     async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {

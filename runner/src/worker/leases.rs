@@ -3,7 +3,6 @@
 use crate::queue::{Lease, Recalled};
 use crate::sandbox::{Stop, StopReason};
 use std::collections::HashMap;
-use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -16,10 +15,17 @@ pub(super) struct Leases {
 
 #[derive(Debug, Default)]
 struct Held {
-    phases: HashMap<Lease, Phase>,
+    phases: HashMap<Lease, (Age, Phase)>,
+    /// How many leases were added so far.
+    added: u64,
     /// Why no guest may run any more, if that is so.
     closed: Option<StopReason>,
 }
+
+/// When a lease was added, in the order of all. A job that is given back before it has begun may come again under the
+/// very same lease, so the lease alone does not tell whether an answer is about this one or about the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Age(u64);
 
 /// How far an attempt has come.
 #[derive(Debug)]
@@ -41,6 +47,17 @@ impl Phase {
     }
 }
 
+impl Held {
+    fn add(&mut self, lease: Lease, phase: Phase) {
+        self.added += 1;
+        self.phases.insert(lease, (self.youngest(), phase));
+    }
+
+    fn youngest(&self) -> Age {
+        Age(self.added)
+    }
+}
+
 impl Leases {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,16 +65,25 @@ impl Leases {
 
     /// Adds a lease that was just claimed.
     pub(super) fn add(&self, lease: Lease) {
-        self.held().phases.insert(lease, Phase::Waiting(None));
+        self.held().add(lease, Phase::Waiting(None));
     }
 
     /// An attempt's guest may run from now on; it is stopped at once if there was an order before.
     pub(super) fn start(&self, lease: &Lease, stop: &Arc<Stop>) {
         let mut held = self.held();
         let closed = held.closed;
-        let before = held.phases.insert(lease.clone(), Phase::Running(Arc::clone(stop)));
+        let running = Phase::Running(Arc::clone(stop));
+        let ordered = match held.phases.get_mut(lease) {
+            Some((_, phase)) => match std::mem::replace(phase, running) {
+                Phase::Waiting(reason) => reason,
+                Phase::Running(_) | Phase::Ended => None,
+            },
+            None => {
+                held.add(lease.clone(), running);
+                None
+            }
+        };
         drop(held);
-        let ordered = if let Some(Phase::Waiting(reason)) = before { reason } else { None };
         if let Some(reason) = closed.or(ordered) {
             stop.order(reason);
         }
@@ -66,7 +92,7 @@ impl Leases {
 
     /// An attempt's guest runs no more.
     pub(super) fn end(&self, lease: &Lease) {
-        if let Some(phase) = self.held().phases.get_mut(lease) {
+        if let Some((_, phase)) = self.held().phases.get_mut(lease) {
             *phase = Phase::Ended;
         }
     }
@@ -88,33 +114,40 @@ impl Leases {
     pub(super) fn stop(&self, leases: &[Lease], reason: StopReason) {
         let mut held = self.held();
         for lease in leases {
-            if let Some(phase) = held.phases.get_mut(lease) {
+            if let Some((_, phase)) = held.phases.get_mut(lease) {
                 phase.stop(reason);
             }
         }
     }
 
-    /// Stops the guests whose leases are gone.
-    pub(super) fn recall(&self, recalled: &[Recalled]) {
+    /// Stops the guests whose leases are gone, as was answered to whoever asked at that age. Nothing was said of leases
+    /// that are younger.
+    pub(super) fn recall(&self, recalled: &[Recalled], asked: Age) {
+        let mut held = self.held();
         for Recalled { lease, cancelled } in recalled {
             let reason = if *cancelled { StopReason::Cancelled } else { StopReason::Lost };
-            self.stop(slice::from_ref(lease), reason);
+            match held.phases.get_mut(lease) {
+                Some((age, phase)) if *age <= asked => phase.stop(reason),
+                _ => {}
+            }
         }
     }
 
     pub(super) fn stop_all(&self, reason: StopReason) {
-        self.held().phases.values_mut().for_each(|phase| phase.stop(reason));
+        self.held().phases.values_mut().for_each(|(_, phase)| phase.stop(reason));
     }
 
-    pub(super) fn all(&self) -> Vec<Lease> {
-        self.held().phases.keys().cloned().collect()
-    }
-
-    /// Those whose guests run.
-    pub(super) fn running(&self) -> Vec<Lease> {
+    /// All of them, and the age of the youngest, to be given to [`recall`](Self::recall).
+    pub(super) fn all(&self) -> (Vec<Lease>, Age) {
         let held = self.held();
-        let running = held.phases.iter().filter(|(_, phase)| matches!(phase, Phase::Running(_)));
-        running.map(|(lease, _)| lease.clone()).collect()
+        (held.phases.keys().cloned().collect(), held.youngest())
+    }
+
+    /// The same of those whose guests run.
+    pub(super) fn running(&self) -> (Vec<Lease>, Age) {
+        let held = self.held();
+        let running = held.phases.iter().filter(|(_, (_, phase))| matches!(phase, Phase::Running(_)));
+        (running.map(|(lease, _)| lease.clone()).collect(), held.youngest())
     }
 
     /// Waits until a guest has started since the last return. For one caller.
@@ -137,6 +170,11 @@ mod tests {
         Arc::new(Stop::at(Instant::now() + Duration::from_secs(60)))
     }
 
+    /// How many there are, and how many of their guests run.
+    fn count(leases: &Leases) -> (usize, usize) {
+        (leases.all().0.len(), leases.running().0.len())
+    }
+
     #[test]
     fn a_guest_that_comes_after_the_order_to_stop_is_stopped_as_well() {
         let leases = Leases::default();
@@ -154,9 +192,26 @@ mod tests {
         let leases = Leases::default();
         let (lease, stop) = (lease(), stop());
         leases.add(lease.clone());
-        leases.recall(&[Recalled { lease: lease.clone(), cancelled: true }]);
+        leases.recall(&[Recalled { lease: lease.clone(), cancelled: true }], leases.all().1);
         leases.start(&lease, &stop);
         assert_eq!(stop.reason(), Some(StopReason::Cancelled));
+    }
+
+    #[test]
+    fn an_answer_about_a_lease_that_was_given_back_does_not_recall_the_one_that_came_after_it() {
+        let leases = Leases::default();
+        let (lease, stop) = (lease(), stop());
+        leases.add(lease.clone());
+        let (_, asked) = leases.all();
+        leases.remove(&lease);
+        leases.add(lease.clone());
+        let recalled = [Recalled { lease: lease.clone(), cancelled: false }];
+        leases.recall(&recalled, asked);
+        leases.start(&lease, &stop);
+        leases.recall(&recalled, asked);
+        assert_eq!(stop.reason(), None);
+        leases.recall(&recalled, leases.running().1);
+        assert_eq!(stop.reason(), Some(StopReason::Lost));
     }
 
     #[test]
@@ -164,12 +219,12 @@ mod tests {
         let leases = Leases::default();
         let lease = lease();
         leases.add(lease.clone());
-        assert_eq!((leases.all().len(), leases.running().len()), (1, 0));
+        assert_eq!(count(&leases), (1, 0));
         leases.start(&lease, &stop());
-        assert_eq!((leases.all().len(), leases.running().len()), (1, 1));
+        assert_eq!(count(&leases), (1, 1));
         leases.end(&lease);
-        assert_eq!((leases.all().len(), leases.running().len()), (1, 0));
+        assert_eq!(count(&leases), (1, 0));
         leases.remove(&lease);
-        assert!(leases.all().is_empty());
+        assert_eq!(count(&leases), (0, 0));
     }
 }

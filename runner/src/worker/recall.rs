@@ -15,7 +15,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 pub(super) async fn recall(shared: Arc<Shared>) {
     let mut news = shared.queue.watch(Interest::Anything);
     loop {
-        if shared.leases.running().is_empty() {
+        if shared.leases.running().0.is_empty() {
             shared.leases.started().await;
         } else {
             tokio::select! {
@@ -24,12 +24,12 @@ pub(super) async fn recall(shared: Arc<Shared>) {
             }
         }
         tokio::time::sleep(PERIOD).await;
-        let running = shared.leases.running();
+        let (running, asked) = shared.leases.running();
         if running.is_empty() {
             continue;
         }
         match shared.queue.recalled(&shared.id, &running).await {
-            Ok(recalled) => shared.leases.recall(&recalled),
+            Ok(recalled) => shared.leases.recall(&recalled, asked),
             Err(error) => {
                 shared.trouble("asking for recalled leases", &error);
                 tokio::time::sleep(PAUSE).await;

@@ -29,6 +29,8 @@ pub(super) struct Unsteady {
     /// Whether settles have to wait.
     holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
+    /// Whether heartbeats are told that somebody else has it locked.
+    pub(super) is_locked: AtomicBool,
     /// Heartbeats that came.
     pub(super) heard: AtomicU32,
 }
@@ -56,6 +58,9 @@ impl Queue for Unsteady {
         self.heard.fetch_add(1, Ordering::SeqCst);
         if self.ignores_heartbeats.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
+        }
+        if self.is_locked.load(Ordering::SeqCst) {
+            return Err(QueueError::Busy("somebody has locked it".to_owned()));
         }
         self.queue.heartbeat(worker, leases).await
     }
@@ -143,6 +148,7 @@ impl Fixture {
             fails_after_settling: AtomicBool::default(),
             holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
+            is_locked: AtomicBool::default(),
             heard: AtomicU32::default(),
         });
         let results = Arc::new(Results::open(&directory.path().join("results")).unwrap());

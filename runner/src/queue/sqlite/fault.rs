@@ -71,6 +71,7 @@ impl Fault {
     /// The same as callers are told it: which file, what is wrong with it, what to do.
     pub(super) fn at(self, path: &Path) -> QueueError {
         let file = path.display();
+        let refusal = if self.is_busy() { QueueError::Busy } else { QueueError::Backend };
         match self {
             Fault::Refused(error) => error,
             Fault::Unusable(what) => QueueError::Backend(format!("queue {file}: {what}")),
@@ -78,7 +79,7 @@ impl Fault {
                 "queue {file}: {what}; the file was damaged, or written by a newer longboat: \
                  see what `longboat queue check` says"
             )),
-            Fault::Sql(error) => QueueError::Backend(match error.sqlite_error() {
+            Fault::Sql(error) => refusal(match error.sqlite_error() {
                 Some(code) => format!("queue {file}: {} ({error})", advice(*code)),
                 None => format!("queue {file}: {error}"),
             }),

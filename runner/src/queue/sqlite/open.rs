@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::sharing::{self, Sharing};
-use super::{place, schema};
+use super::{locked, place, schema};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -117,12 +117,14 @@ fn handler(sharing: Sharing) -> fn(i32) -> bool {
 /// Waits one millisecond at a time: SQLite's own handler sleeps up to 100, and so hardly ever meets the moment
 /// between two commits of a busy neighbour.
 fn wait_for_lock(attempt: i32) -> bool {
+    locked::found();
     std::thread::sleep(Duration::from_millis(1));
     u128::try_from(attempt).is_ok_and(|waited| waited < PATIENCE.as_millis())
 }
 
 /// Waits from one to eight milliseconds in turn, so that two who wait do not always come at the same time.
 fn wait_for_shared_lock(attempt: i32) -> bool {
+    locked::found();
     let attempt = u64::try_from(attempt).unwrap_or(0);
     std::thread::sleep(Duration::from_millis(1 + attempt % 8));
     Duration::from_millis(attempt * 9 / 2) < SHARED_PATIENCE

@@ -28,16 +28,30 @@ const HOLDER: &str = "
         AND NOT (unique_until = :until_ended AND expires_at IS NOT NULL AND expires_at <= :now)
     LIMIT 1";
 
-/// Inserts all jobs; the first that cannot be is the error.
-pub(super) fn submit(connection: &Connection, jobs: Vec<Submission>, now: Timestamp) -> Result<(), Fault> {
-    for Submission { id, document } in jobs {
+/// A job with its document as text.
+pub(super) struct Prepared {
+    id: JobId,
+    document: Document,
+    json: String,
+}
+
+/// Does what can be done before the file is locked, since nobody else can write then.
+pub(super) fn prepare(jobs: Vec<Submission>) -> Vec<Prepared> {
+    let prepare = |Submission { id, document }| {
         // The id stands beside the document, so a document that repeats it is no other document.
         let document = Document { id: None, ..document };
-        let json = document.canonical();
-        match is_known(connection, id, &json)? {
+        Prepared { id, json: document.canonical(), document }
+    };
+    jobs.into_iter().map(prepare).collect()
+}
+
+/// Inserts all jobs; the first that cannot be is the error.
+pub(super) fn submit(connection: &Connection, jobs: &[Prepared], now: Timestamp) -> Result<(), Fault> {
+    for Prepared { id, document, json } in jobs {
+        match is_known(connection, *id, json)? {
             Some(true) => {}
-            Some(false) => return Err(QueueError::IdTaken(id).into()),
-            None => insert(connection, id, &document, &json, now)?,
+            Some(false) => return Err(QueueError::IdTaken(*id).into()),
+            None => insert(connection, *id, document, json, now)?,
         }
     }
     Ok(())

@@ -6,12 +6,14 @@
 
 use super::fault::Fault;
 use super::lane::Lane;
+use super::locked::Locked;
 use super::timings::Tally;
 use super::watch::Changes;
 use crate::queue::QueueError;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// The most commands that one transaction holds.
@@ -21,6 +23,7 @@ const GROUP: usize = 256;
 pub(super) struct Writer {
     lane: Lane<Box<dyn Command>>,
     path: PathBuf,
+    locked: Locked,
 }
 
 /// What the thread is asked to do.
@@ -29,7 +32,7 @@ trait Command: Send {
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool;
 
     /// Tells what came of it, or why nothing did.
-    fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path);
+    fn answer(self: Box<Self>, committed: Result<(), &QueueError>, path: &Path);
 }
 
 struct Call<T, F, D> {
@@ -54,14 +57,14 @@ where
         matches!(self.result, Some(Ok(_)))
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), &str>, path: &Path) {
+    fn answer(self: Box<Self>, committed: Result<(), &QueueError>, path: &Path) {
         let answer = match (self.result, committed) {
             (Some(Err(fault)), _) => Err(fault.at(path)),
             (Some(Ok(value)), Err(why)) => {
                 (self.doubt)(value);
-                Err(QueueError::Backend(why.to_owned()))
+                Err(why.clone())
             }
-            (None, Err(why)) => Err(QueueError::Backend(why.to_owned())),
+            (None, Err(why)) => Err(why.clone()),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => return,
         };
@@ -73,8 +76,13 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, path: &Path, changes: Arc<Changes>) -> Result<Self, Fault> {
         let file = path.to_owned();
-        let lane = Lane::start("queue-writer", move |commands| serve(&connection, commands, &changes, &file))?;
-        Ok(Self { lane, path: path.to_owned() })
+        let locked = Locked::default();
+        let found = locked.clone();
+        let lane = Lane::start("queue-writer", move |commands| {
+            found.watch_this_thread();
+            serve(&connection, commands, &changes, &file);
+        })?;
+        Ok(Self { lane, path: path.to_owned(), locked })
     }
 
     /// Runs `work` in a transaction and returns what it returned, once that is on disk; if it fails, nothing of
@@ -96,6 +104,22 @@ impl Writer {
         D: FnOnce(T) + Send + 'static,
     {
         self.send(move |connection, _| work(connection), doubt).await
+    }
+
+    /// The same for work that somebody repeats who has to know after `patience` if the file is locked: the connection
+    /// waits for longer than that.
+    pub(super) async fn call_unless_locked<T, F>(&self, patience: Duration, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        tokio::select! {
+            biased;
+            answer = self.call(work) => answer,
+            () = self.locked.after(patience) => {
+                Err(QueueError::Busy(format!("queue {}: another process keeps the file locked", self.path.display())))
+            }
+        }
     }
 
     /// The same for work that ends attempts: what it adds to the tally is counted at the end of the transaction,
@@ -133,13 +157,13 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            fault.at(path).to_string()
+            fault.at(path)
         });
         if connection.total_changes() != before {
             changes.announce();
         }
         for command in group.drain(..) {
-            command.answer(committed.as_ref().map(|&()| ()).map_err(String::as_str), path);
+            command.answer(committed.as_ref().map(|&()| ()), path);
         }
     }
 }
@@ -171,7 +195,7 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
 mod tests {
     use super::*;
     use crate::queue::sqlite::{Sharing, open};
-    use std::time::Duration;
+    use std::time::Instant;
 
     fn writer(path: &Path) -> Writer {
         Writer::start(open::writer(path, Sharing::OneMachine).unwrap(), path, Arc::new(Changes::new())).unwrap()
@@ -241,8 +265,14 @@ mod tests {
         let writer = writer(&path);
         let other = open::writer(&path, Sharing::OneMachine).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err().to_string();
-        assert!(refusal.contains("queue.db: another process has kept the file locked"), "{refusal}");
+        let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err();
+        assert!(matches!(&refusal, QueueError::Busy(_)), "{refusal}");
+        assert!(refusal.to_string().contains("queue.db: another process has kept the file locked"), "{refusal}");
+        let (patience, asked) = (Duration::from_millis(200), Instant::now());
+        let refusal =
+            writer.call_unless_locked(patience, |connection| insert(connection, "hurried")).await.unwrap_err();
+        assert!(matches!(refusal, QueueError::Busy(_)), "{refusal}");
+        assert!(asked.elapsed() >= patience && asked.elapsed() < 10 * patience, "{:?}", asked.elapsed());
         other.execute_batch("ROLLBACK").unwrap();
         writer.call(|connection| insert(connection, "late")).await.unwrap();
         assert_eq!(names(&path), ["late"]);
