@@ -1,12 +1,17 @@
 //! Printing what was asked for: to standard output, in one of three formats.
 
 mod array;
+mod json;
 mod table;
 mod tell;
+mod yaml;
 
 pub use array::Array;
+pub use json::{json, shown};
 pub use table::{Field, Heading, Kind, Pages, Room, pairs, table};
 pub use tell::tell;
+
+use yaml::yaml;
 
 use crate::cli::Format;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,20 +27,11 @@ use std::time::Duration;
 pub fn print<T: Serialize>(format: Format, value: &T, human: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     let text = match format {
         Format::Human => human(value),
-        Format::Json => serde_json::to_string_pretty(value)?,
+        Format::Json => json(value)?,
         // YAML takes JSON as it is, so what it cannot spell its own way, such as 1e400, is left as JSON.
-        Format::Yaml => yaml(&serde_json::to_string(value)?).or_else(|_| serde_json::to_string_pretty(value))?,
+        Format::Yaml => yaml(&serde_json::to_string(value)?).or_else(|_| json(value))?,
     };
     if text.is_empty() { Ok(()) } else { line(text.trim_end()) }
-}
-
-/// The same document as YAML, with its fields in the same order.
-fn yaml(json: &str) -> anyhow::Result<String> {
-    let mut yaml = Vec::new();
-    let mut to = yaml_serde::Serializer::new(&mut yaml);
-    serde_transcode::transcode(&mut serde_json::Deserializer::from_str(json), &mut to)?;
-    drop(to);
-    Ok(String::from_utf8(yaml)?)
 }
 
 /// Prints one line, or several.

@@ -286,3 +286,20 @@ fn a_worker_that_is_named_to_a_filter_is_any_that_made_an_attempt() -> anyhow::R
     }
     Ok(())
 }
+
+#[test]
+fn nothing_that_a_stranger_writes_draws_on_a_terminal_or_is_taken_for_something_else() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let params = r#"{"colour": "\u009b31m \u202e", "mode": "on"}"#;
+    submit(&node, ["drunken-sailor", "--params", params, "--tag==", "--tag=12:34:56", "--tag=night"])?;
+    assert_eq!(node.json(["list"])?[0]["params"], serde_json::from_str::<Value>(params)?);
+    for format in ["json", "yaml"] {
+        let listed = node.ok(["list", "-o", format])?;
+        assert!(listed.contains(r#""\u009b31m \u202e""#) && !listed.contains(['\u{9b}', '\u{202e}']), "{listed}");
+    }
+    let yaml = node.ok(["list", "-o", "yaml"])?;
+    for part in ["    mode: \"on\"\n", "  - \"=\"\n", "  - \"12:34:56\"\n", "  - night\n"] {
+        assert!(yaml.contains(part), "{part:?} is not in:\n{yaml}");
+    }
+    Ok(())
+}

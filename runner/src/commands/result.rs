@@ -35,7 +35,7 @@ pub async fn result(node: &Node, args: ResultArgs, format: Format) -> anyhow::Re
             run::copy(&published.files(), target)?;
         }
     }
-    output::print(format, &document, |document| serde_json::to_string_pretty(document).unwrap_or_default())?;
+    output::print(format, &document, |document| output::json(document).unwrap_or_default())?;
     Ok(document.verdict.is_done())
 }
 

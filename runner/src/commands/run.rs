@@ -65,7 +65,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     bar.finish_and_clear();
     let document = finish(executed, &job, &staging, args.result_dir.as_deref(), format)?;
     output::print(format, &document, |document| {
-        document.result.as_ref().map_or_else(String::new, |result| pretty(result.get()))
+        document.result.as_ref().map_or_else(String::new, |result| output::shown(&pretty(result.get())).into_owned())
     })?;
     Ok(document.verdict.is_done())
 }

@@ -1,6 +1,6 @@
 //! An array that is printed while it is made, so that its length costs no memory.
 
-use super::{write, yaml};
+use super::{json, shown, write, yaml};
 use crate::cli::Format;
 use serde::Serialize;
 
@@ -33,9 +33,9 @@ impl Array {
         if self.format == Format::Yaml {
             // A sequence of one element is, without more, a part of a longer one.
             let json = serde_json::to_string(element)?;
-            text.push_str(&yaml(&format!("[{json}]")).unwrap_or_else(|_| format!("- {json}\n")));
+            text.push_str(&yaml(&format!("[{json}]")).unwrap_or_else(|_| format!("- {}\n", shown(&json))));
         } else {
-            let json = serde_json::to_string_pretty(element)?;
+            let json = json(element)?;
             text.push_str(if self.is_empty { "[" } else { "," });
             // No text in JSON has a line break of its own.
             json.lines().for_each(|line| text.extend(["\n  ", line]));
