@@ -6,6 +6,7 @@ use crate::support::{
 use anyhow::Context;
 use longboat_tests::program::Longboat;
 use serde_json::{Value, json};
+use std::process::Stdio;
 
 const SOBER: &str = "--param=mode=normal";
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
@@ -275,5 +276,26 @@ fn a_pause_ends_by_itself_when_its_time_has_come() -> anyhow::Result<()> {
     ] {
         assert_eq!(node.run(wrong)?.status.code(), Some(2), "{wrong:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn what_an_act_has_done_by_the_time_it_breaks_off_can_be_read() -> anyhow::Result<()> {
+    let node = sailor()?;
+    submit_text(&node, &"{\"algorithm\": \"drunken-sailor\"}\n".repeat(1500))?;
+    let mut command = node.command(["cancel", "--all", "--yes", "-o", "json"]);
+    let act = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Two pages of three are more than a pipe holds, so the third waits for the reader of the others.
+    await_that(
+        "two pages are cancelled",
+        || Ok((node.json(["status"])?["states"]["cancelled"] == 1000).then_some(())),
+    )?;
+    let queue = rusqlite::Connection::open(node.data_dir().join("queue.db"))?;
+    queue.execute_batch("BEGIN IMMEDIATE")?;
+    let output = act.wait_with_output()?;
+    let errors = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("locked"), "{errors}");
+    let told: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(told.len(), 1000);
     Ok(())
 }

@@ -9,12 +9,14 @@ use serde::Serialize;
 pub struct Array {
     format: Format,
     is_empty: bool,
+    /// Whether its end is still to be printed, for it to be read.
+    is_open: bool,
 }
 
 impl Array {
     /// One without elements so far, and with nothing printed.
     pub fn new(format: Format) -> Self {
-        Self { format, is_empty: true }
+        Self { format, is_empty: true, is_open: false }
     }
 
     /// Prints these elements next; whether anybody still reads.
@@ -39,6 +41,7 @@ impl Array {
             text.push_str(if self.is_empty { "[" } else { "," });
             // No text in JSON has a line break of its own.
             json.lines().for_each(|line| text.extend(["\n  ", line]));
+            self.is_open = true;
         }
         self.is_empty = false;
         Ok(())
@@ -48,13 +51,29 @@ impl Array {
     ///
     /// # Errors
     /// Standard output's.
-    pub fn end(self) -> anyhow::Result<()> {
-        let end = match (self.is_empty, self.format) {
-            (true, _) => "[]\n",
-            (false, Format::Yaml) => return Ok(()),
-            (false, Format::Human | Format::Json) => "\n]\n",
-        };
-        write(end.as_bytes()).map(drop)
+    pub fn end(mut self) -> anyhow::Result<()> {
+        self.close()?;
+        if self.is_empty {
+            write(b"[]\n")?;
+        }
+        Ok(())
+    }
+
+    /// Closes it if it was begun and is open.
+    fn close(&mut self) -> anyhow::Result<()> {
+        if !self.is_open {
+            return Ok(());
+        }
+        self.is_open = false;
+        write(b"\n]\n").map(drop)
+    }
+}
+
+/// What breaks off leaves an array that can be read, as far as it has come.
+impl Drop for Array {
+    fn drop(&mut self) {
+        // Whatever broke it off is the error that is told.
+        let _ = self.close();
     }
 }
 
@@ -68,6 +87,7 @@ mod tests {
         let mut array = Array::new(format);
         let mut text = String::new();
         elements.iter().for_each(|element| array.append(element, &mut text).unwrap());
+        array.is_open = false;
         if format == Format::Json { text + "\n]" } else { text }
     }
 
