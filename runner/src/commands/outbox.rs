@@ -15,7 +15,9 @@ pub fn told(delivery: &Delivery, outcome: &Delivered) -> String {
     match outcome {
         Delivered::Yes => format!("### Sent the result of job {id}, attempt {attempt}, to {url}\n"),
         Delivered::Again { after, reason } => failed(reason, &format!("it is sent again in {}", duration(*after))),
-        Delivered::GivenUp { reason } => failed(reason, "it is given up, and can still be read at its URL"),
+        Delivered::TooLate { reason } | Delivered::GivenUp { reason } => {
+            failed(reason, "it is given up, and can still be read at its URL")
+        }
         Delivered::Untried { .. } => String::new(),
     }
 }

@@ -37,6 +37,11 @@ pub enum Delivered {
         /// Why it failed.
         reason: String,
     },
+    /// It was not tried after all, and is not tried any more.
+    TooLate {
+        /// Why.
+        reason: String,
+    },
     /// It is not tried again.
     GivenUp {
         /// Why.

@@ -27,7 +27,7 @@ const LEASE: Duration = Duration::from_secs(Sender::LONGEST.as_secs() + 30);
 const CALM: Duration = Duration::from_millis(50);
 /// A queue without news is looked at as often as this, for what is due again.
 const LOOK: Duration = Duration::from_secs(1);
-/// A result that has not arrived so long after its job ended is given up when the next try fails.
+/// A result that has not arrived so long after its job ended is given up when the next try fails, or cannot be made.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How long a worker that has no more jobs stays for the first try at sending their results.
 const LAST_ROUND: Duration = Duration::from_secs(30);
@@ -146,7 +146,7 @@ impl Courier {
     /// One try, or none if the receiver is left alone at the moment.
     async fn carry(self: Arc<Self>, delivery: Delivery) {
         let outcome = match self.receivers.admit(&delivery.url, jitter(&delivery), Instant::now()) {
-            Err(after) => Delivered::Untried { after },
+            Err(after) => put_off(&delivery, Timestamp::now(), after),
             Ok(()) => tokio::select! {
                 outcome = self.attempt(&delivery) => outcome,
                 () = self.cut.cancelled() => Delivered::Untried { after: Duration::ZERO },
@@ -211,17 +211,35 @@ fn jitter(delivery: &Delivery) -> f64 {
     f64::from(delivery.id.as_bytes()[15]) / 255.0
 }
 
+/// What follows if the receiver is to be left alone for a while, for it does not answer.
+fn put_off(delivery: &Delivery, now: Timestamp, after: Duration) -> Delivered {
+    if age(delivery, now) + after < PATIENCE {
+        return Delivered::Untried { after };
+    }
+    let tries = told(delivery.tries, delivery, now);
+    Delivered::TooLate { reason: format!("the receiver has not answered; {tries}") }
+}
+
+/// How long a result has been due.
+fn age(delivery: &Delivery, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(delivery.since)).unwrap_or_default()
+}
+
+/// How often it was tried, and in which time.
+fn told(tries: u32, delivery: &Delivery, now: Timestamp) -> String {
+    let whole_seconds = Duration::from_secs(age(delivery, now).as_secs());
+    let times = if tries == 1 { "time" } else { "times" };
+    format!("it was tried {tries} {times} within {}", Span(whole_seconds))
+}
+
 /// What follows from a failure that may pass.
 fn again(delivery: &Delivery, now: Timestamp, reason: String, retry_after: Option<Duration>) -> Delivered {
     let tries = delivery.tries.saturating_add(1);
     let after = backoff(tries, retry_after.unwrap_or_default(), jitter(delivery));
-    let age = Duration::try_from(now.duration_since(delivery.since)).unwrap_or_default();
-    if age + after < PATIENCE {
+    if age(delivery, now) + after < PATIENCE {
         return Delivered::Again { after, reason };
     }
-    let whole_seconds = Duration::from_secs(age.as_secs());
-    let times = if tries == 1 { "time" } else { "times" };
-    Delivered::GivenUp { reason: format!("{reason}; it was tried {tries} {times} within {}", Span(whole_seconds)) }
+    Delivered::GivenUp { reason: format!("{reason}; {}", told(tries, delivery, now)) }
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ const WAIT: &str = "
     WHERE seq = (SELECT seq FROM jobs WHERE id = :id) AND attempt = :attempt AND state = 'pending' AND tries = :tries";
 
 const END: &str = "
-    UPDATE deliveries SET state = :state, finished_at = :now, next_at = NULL, reason = :reason
+    UPDATE deliveries
+    SET state = :state, tries = tries - :untried, finished_at = :now, next_at = NULL, reason = :reason
     WHERE seq = (SELECT seq FROM jobs WHERE id = :id) AND attempt = :attempt AND state = 'pending'
         AND (:state = 'delivered' OR tries = :tries)";
 
@@ -117,23 +118,24 @@ pub(super) fn end(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let now = now.as_millisecond();
+    let untried = matches!(outcome, Delivered::Untried { .. } | Delivered::TooLate { .. });
     let wait = |wait: Duration, reason: Option<&str>| {
         connection.prepare_cached(WAIT)?.execute(named_params! {
             ":id": delivery.id.as_bytes(), ":attempt": delivery.attempt, ":tries": delivery.tries.saturating_add(1),
-            ":untried": reason.is_none(), ":next_at": after(now, wait), ":reason": reason.map(shortened),
+            ":untried": untried, ":next_at": after(now, wait), ":reason": reason.map(shortened),
         })
     };
     let end = |state: &str, reason: Option<&str>| {
         connection.prepare_cached(END)?.execute(named_params! {
             ":id": delivery.id.as_bytes(), ":attempt": delivery.attempt, ":tries": delivery.tries.saturating_add(1),
-            ":state": state, ":now": now, ":reason": reason.map(shortened),
+            ":untried": untried, ":state": state, ":now": now, ":reason": reason.map(shortened),
         })
     };
     match outcome {
         Delivered::Yes => end("delivered", None),
         Delivered::Untried { after } => wait(*after, None),
         Delivered::Again { after, reason } => wait(*after, Some(reason)),
-        Delivered::GivenUp { reason } => end("given-up", Some(reason)),
+        Delivered::TooLate { reason } | Delivered::GivenUp { reason } => end("given-up", Some(reason)),
     }?;
     Ok(())
 }

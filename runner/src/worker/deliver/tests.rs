@@ -35,6 +35,19 @@ fn a_result_is_sent_again_after_longer_and_longer_waits_until_a_day_is_over() {
 }
 
 #[test]
+fn a_result_whose_receiver_is_left_alone_is_given_up_after_a_day_without_being_tried() {
+    let since = Timestamp::UNIX_EPOCH;
+    let (after, hour) = (Duration::from_secs(600), jiff::SignedDuration::from_hours(1));
+    assert_eq!(put_off(&delivery(3, since), since + 23 * hour, after), Delivered::Untried { after });
+    for (tries, times) in [(0, "0 times"), (1, "1 time")] {
+        let Delivered::TooLate { reason } = put_off(&delivery(tries, since), since + 25 * hour, after) else {
+            panic!("it is still waited for");
+        };
+        assert_eq!(reason, format!("the receiver has not answered; it was tried {times} within 25h"));
+    }
+}
+
+#[test]
 fn a_receiver_that_asks_for_patience_gets_it_within_bounds() {
     let now = Timestamp::UNIX_EPOCH;
     let wait = |asked| match again(&delivery(0, now), now, String::new(), Some(Duration::from_secs(asked))) {

@@ -107,6 +107,16 @@ async fn a_try_that_failed_is_made_again_after_its_wait_and_one_that_was_not_mad
 }
 
 #[tokio::test]
+async fn one_that_is_given_up_without_a_try_says_how_often_it_was_tried() {
+    let fixture = Fixture::new();
+    ended(&fixture, wanted(), Decision::Finish).await;
+    let delivery = due(&fixture).await.remove(0);
+    let too_late = tell(&fixture, &delivery, Delivered::TooLate { reason: "nobody answers".to_owned() }).await;
+    assert_eq!((too_late.state, too_late.tries, too_late.next_at), (DeliveryState::GivenUp, 0, None));
+    assert_eq!(too_late.reason.as_deref(), Some("nobody answers"));
+}
+
+#[tokio::test]
 async fn the_longest_due_is_taken_first_and_no_more_than_was_asked_for() {
     let fixture = Fixture::new();
     let mut ids = Vec::new();
