@@ -232,6 +232,11 @@ pub trait Queue: Send + Sync {
     /// own heartbeats old as well.
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError>;
 
+    /// Whether what keeps the jobs answers at all; nothing is changed.
+    async fn ping(&self) -> Result<(), QueueError> {
+        self.find(JobId::from_bytes([0; 16])).await.map(drop)
+    }
+
     /// One job with its history.
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError>;
 

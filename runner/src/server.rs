@@ -142,7 +142,8 @@ impl App {
     /// The attempt whose results are served for a job.
     async fn find(&self, id: &str, part: Part, asked: Asked<'_>) -> Result<Found, Instead> {
         let id: JobId = id.parse().map_err(|_| Instead::NoSuchPage)?;
-        let record = self.queue.find(id).await?.ok_or(Instead::NoSuchJob(id))?;
+        let found = self.queue.find(id).await.map_err(|error| Instead::of(id, error))?;
+        let record = found.ok_or(Instead::NoSuchJob(id))?;
         match (record.state, record.published) {
             (JobState::Done | JobState::Dead, Some(attempt)) => {
                 let at = |url| elsewhere::location(url, self.public_url.as_ref(), id, &part, asked);
@@ -185,10 +186,10 @@ async fn healthz() -> Response {
     instead::uncached(StatusCode::OK, &json!({"status": "up", "timestamp": Timestamp::now()}))
 }
 
-/// Whether the queue answers a question, whatever it says.
+/// Whether the queue answers.
 async fn readyz(State(app): State<App>) -> Answer {
-    match tokio::time::timeout(READY, app.queue.find(JobId::from_bytes([0; 16]))).await {
-        Ok(found) => found.map(drop)?,
+    match tokio::time::timeout(READY, app.queue.ping()).await {
+        Ok(answered) => answered?,
         Err(_) => return Err(Instead::Late),
     }
     Ok(instead::uncached(StatusCode::OK, &json!({"status": "ready", "timestamp": Timestamp::now()})))

@@ -1,5 +1,6 @@
 //! The queue in a real beanstalkd server, whose producers are not all ours.
 
+use crate::http::get;
 use crate::support::{Worker, await_state, await_that, sailor, show, state, submit, text, verdicts, work};
 use anyhow::Context;
 use longboat_tests::beanstalkd::Beanstalkd;
@@ -322,5 +323,36 @@ fn jobs_of_a_server_and_of_the_files_own_queue_are_kept_apart() -> anyhow::Resul
     assert_eq!(node.json(["status", "--queue", &file])?["states"]["ready"], 0);
     work(&node, &[])?;
     assert_eq!(state(&node, &theirs)?, "done");
+    Ok(())
+}
+
+#[test]
+fn a_job_that_another_nodes_worker_has_ended_is_told_of_and_keeps_nobody_waiting() -> anyhow::Result<()> {
+    let Some((server, node)) = server()? else { return Ok(()) };
+    let theirs = submit(&node, ["drunken-sailor", "--param=mode=normal", "--tube=theirs"])?;
+    let ours = submit(&node, ["drunken-sailor", "--param=mode=normal"])?;
+    work(&another(&server)?, &["--tube=theirs"])?;
+    work(&node, &[])?;
+    let waited = node.command(["wait", &theirs, &ours, "-o", "json"]).output()?;
+    assert_eq!(waited.status.code(), Some(1));
+    let waited: Value = serde_json::from_slice(&waited.stdout)?;
+    let error = waited[0]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("another worker has ended it") && error.contains("ask on the node"), "{waited}");
+    assert_eq!(waited[1]["state"], "done");
+    let serving = node.start(["serve"])?;
+    let answer = get(&format!("{}/{theirs}", serving.url))?;
+    assert_eq!((answer.status, &answer.json()?["error"]), (404, &json!(error)));
+    assert!(answer.header("retry-after").is_err(), "asking again is in vain");
+    Ok(())
+}
+
+#[test]
+fn a_node_is_ready_only_while_its_server_answers() -> anyhow::Result<()> {
+    let Some((mut server, node)) = server()? else { return Ok(()) };
+    let serving = node.start(["serve"])?;
+    let ready = format!("{}/readyz", serving.url);
+    assert_eq!(get(&ready)?.status, 200);
+    server.kill()?;
+    assert_eq!(get(&ready)?.status, 503);
     Ok(())
 }

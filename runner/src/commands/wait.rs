@@ -6,8 +6,8 @@ use super::pages::Pages;
 use crate::cli::{Format, WaitArgs};
 use crate::output::{self, Field};
 use indicatif::ProgressBar;
-use longboat::job::{JobId, Record, Span, State, Verdict};
-use longboat::queue::{Interest, Queue};
+use longboat::job::{JobId, Progress, Record, Span, State, Verdict};
+use longboat::queue::{Interest, Queue, QueueError};
 use std::time::{Duration, Instant};
 
 /// How many jobs can be waited for at once.
@@ -28,16 +28,30 @@ struct Awaited {
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    error: Option<String>,
+    #[serde(skip)]
+    progress: Option<Progress>,
 }
 
 impl Awaited {
     fn new(id: JobId) -> Self {
-        Self { id, state: None, verdict: None, error: None }
+        Self { id, state: None, verdict: None, error: None, progress: None }
     }
 
     fn see(&mut self, record: Record) {
-        (self.state, self.verdict) = (Some(record.state), record.verdict);
+        (self.state, self.verdict, self.progress) = (Some(record.state), record.verdict, record.progress);
+    }
+
+    /// Looks at it once; whether it is known. What the queue cannot tell of it, now or later, is no reason not to wait for
+    /// the others.
+    async fn look(&mut self, queue: &dyn Queue) -> Result<bool, QueueError> {
+        match queue.find(self.id).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(record)) => self.see(record),
+            Err(error @ QueueError::Unsupported { .. }) => self.error = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     fn has_ended(&self) -> bool {
@@ -46,7 +60,7 @@ impl Awaited {
 
     fn row(&self) -> Vec<Field> {
         let verdict = self.verdict.as_ref().map(|verdict| output::plain(&verdict.to_string()));
-        let verdict = verdict.or_else(|| self.error.map(str::to_owned));
+        let verdict = verdict.or_else(|| self.error.clone());
         vec![
             self.id.to_string().into(),
             self.state.map_or_else(|| "-".into(), Field::from),
@@ -89,9 +103,8 @@ async fn known(queue: &dyn Queue, ids: Vec<JobId>) -> anyhow::Result<Vec<Awaited
     let (mut jobs, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in ids {
         let mut job = Awaited::new(id);
-        match queue.find(id).await? {
-            Some(record) => job.see(record),
-            None => unknown.push(id.to_string()),
+        if !job.look(queue).await? {
+            unknown.push(id.to_string());
         }
         jobs.push(job);
     }
@@ -131,13 +144,10 @@ fn check_number(jobs: usize) -> anyhow::Result<()> {
 async fn look(queue: &dyn Queue, jobs: &mut [Awaited], bar: &ProgressBar) -> anyhow::Result<()> {
     let mut progress = None;
     for job in jobs.iter_mut().filter(|job| !job.has_ended()) {
-        match queue.find(job.id).await? {
-            Some(mut record) => {
-                progress = record.progress.take().or(progress);
-                job.see(record);
-            }
-            None => job.error = Some("it was deleted before it had ended"),
+        if !job.look(queue).await? {
+            job.error = Some("it was deleted before it had ended".to_owned());
         }
+        progress = job.progress.take().or(progress);
     }
     bar.set_position(jobs.iter().filter(|job| job.has_ended()).count() as u64);
     bar.set_message(progress.as_ref().map(output::progress).unwrap_or_default());

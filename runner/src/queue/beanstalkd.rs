@@ -186,6 +186,10 @@ impl Queue for BeanstalkdQueue {
         Ok(lost.into_iter().map(|lease| (lease, Decision::Retry(Duration::ZERO))).collect())
     }
 
+    async fn ping(&self) -> Result<(), QueueError> {
+        self.shared.ping().await
+    }
+
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
         self.shared.find(id).await
     }

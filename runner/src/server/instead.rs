@@ -26,6 +26,8 @@ pub(super) enum Instead {
     Elsewhere { id: JobId, url: Url },
     /// What the job has left should be at this node, or at one that nobody knows.
     NotHere(JobId),
+    /// The queue cannot tell what became of the job, now or later, and says why.
+    Untold { id: JobId, why: String },
     /// The job has no result document, or not yet.
     OnlyState(Box<Record>),
     /// The queue or the disk takes too long.
@@ -34,9 +36,19 @@ pub(super) enum Instead {
     Broken,
 }
 
+impl Instead {
+    /// What is answered if the queue does not tell of a job.
+    pub(super) fn of(id: JobId, error: QueueError) -> Self {
+        match error {
+            QueueError::Unsupported { .. } => Instead::Untold { id, why: error.to_string() },
+            error => error.into(),
+        }
+    }
+}
+
 impl From<QueueError> for Instead {
     fn from(error: QueueError) -> Self {
-        tracing::error!(%error, "the queue could not be asked for a job");
+        tracing::error!(%error, "the queue could not be asked");
         Instead::Broken
     }
 }
@@ -75,6 +87,9 @@ impl IntoResponse for Instead {
                 let error = "the result of this job is not at this node: it was removed, or another node holds it and \
                              was not told its public URL";
                 uncached(StatusCode::NOT_FOUND, &json!({"error": error, "id": id, "timestamp": now}))
+            }
+            Instead::Untold { id, why } => {
+                uncached(StatusCode::NOT_FOUND, &json!({"error": why, "id": id, "timestamp": now}))
             }
             Instead::OnlyState(record) => state(&record, now),
             Instead::Late => retry(problem(StatusCode::SERVICE_UNAVAILABLE, "no answer in time; try again"), 5),

@@ -29,6 +29,8 @@ fn id() -> JobId {
 struct Records {
     records: Mutex<Vec<Record>>,
     is_broken: Mutex<bool>,
+    /// Whether it cannot tell what became of any job.
+    has_others: Mutex<bool>,
 }
 
 fn unasked<T>() -> Result<T, QueueError> {
@@ -40,6 +42,10 @@ impl Queue for Records {
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
         if *self.is_broken.lock().unwrap() {
             return Err(QueueError::Backend("secret detail".to_owned()));
+        }
+        if *self.has_others.lock().unwrap() {
+            let what = format!("tell what became of job {id}");
+            return Err(QueueError::Unsupported { backend: "the queue", what, instead: "ask elsewhere" });
         }
         Ok(self.records.lock().unwrap().iter().find(|record| record.id == id).cloned())
     }
@@ -481,6 +487,19 @@ async fn a_broken_queue_is_a_503_that_keeps_its_details_to_the_log() {
         let response = site.send(path).await;
         assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (503, "5"));
         assert!(!response.text().await.unwrap().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_queue_can_never_tell_is_a_404_in_its_own_words() {
+    let site = Site::start().await;
+    *site.queue.has_others.lock().unwrap() = true;
+    for path in [format!("/{ID}"), format!("/{ID}.log"), format!("/{ID}/")] {
+        let response = site.send(&path).await;
+        assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (404, ""), "{path}");
+        let problem = body(response).await;
+        let error = format!("the queue cannot tell what became of job {ID}; ask elsewhere");
+        assert_eq!((&problem["error"], &problem["id"]), (&json!(error), &json!(ID)));
     }
 }
 

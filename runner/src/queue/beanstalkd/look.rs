@@ -157,6 +157,14 @@ impl Shared {
         Ok(has_work)
     }
 
+    /// Whether the server answers; the ledger is in a file of this machine.
+    pub(super) async fn ping(&self) -> Result<(), QueueError> {
+        let mut connection = self.server.connect().await?;
+        connection.stats().await.map_err(|error| self.server.failed(&error))?;
+        self.server.give_back(connection);
+        Ok(())
+    }
+
     /// What is to be known of this server.
     pub(super) async fn caveats(&self) -> Result<Vec<String>, QueueError> {
         let mut connection = self.server.connect().await?;
