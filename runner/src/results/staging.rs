@@ -28,7 +28,8 @@ pub struct Staging {
     files_path: PathBuf,
     files: OnceLock<Dir>,
     has_scratch: Arc<AtomicBool>,
-    since: Since,
+    /// When the first of what is sealed began to be written. Until then a failing sync is no loss of this attempt's.
+    since: Arc<OnceLock<Since>>,
     is_placed: bool,
 }
 
@@ -36,8 +37,7 @@ impl Staging {
     pub(super) fn new(root: Arc<Root>, id: JobId, attempt: u32) -> Self {
         let path = root.staging().join(root.lock.own(&format!("{}.{attempt}", id.hex())));
         let files_path = path.join(FILES);
-        let since = root.flush.since();
-        let (files, has_scratch) = (OnceLock::new(), Arc::default());
+        let (files, has_scratch, since) = (OnceLock::new(), Arc::default(), Arc::default());
         Self { root, id, attempt, path, files_path, files, has_scratch, since, is_placed: false }
     }
 
@@ -62,6 +62,7 @@ impl Staging {
         if let Some(files) = self.files.get() {
             return Ok(files);
         }
+        self.begin();
         let files = open_new(&self.path, &self.files_path)?;
         Ok(self.files.get_or_init(|| files))
     }
@@ -71,8 +72,10 @@ impl Staging {
     /// What it returns fails with the disk's error; an attempt has one such directory.
     pub fn scratch(&self) -> impl FnOnce() -> io::Result<Dir> + Send + use<> {
         let (path, has_scratch) = (self.path.clone(), Arc::clone(&self.has_scratch));
+        let (root, since) = (Arc::clone(&self.root), Arc::clone(&self.since));
         move || {
             has_scratch.store(true, Ordering::Release);
+            since.get_or_init(|| root.flush.since());
             open_new(&path, &path.join(SCRATCH))
         }
     }
@@ -88,8 +91,9 @@ impl Staging {
         let place = self.root.reader.attempt(self.id, self.attempt);
         let name = format!("{}.{}", self.id.hex(), self.attempt);
         let sealed = Sealed { root: Arc::clone(&self.root), name, place };
+        let since = self.begin();
         self.move_to(&sealed, document, log, keep_files).map_err(|error| at(&sealed.place, &error))?;
-        Ok(Placed { sealed, since: self.since })
+        Ok(Placed { sealed, since })
     }
 
     /// Puts the attempt in its place, on disk for good when this returns. It blocks, perhaps for long.
@@ -102,6 +106,11 @@ impl Staging {
             Ok(()) => Ok(sealed),
             Err(error) => Err(sealed.give_up(&error)),
         }
+    }
+
+    /// To be called before anything is written that is sealed.
+    fn begin(&self) -> Since {
+        *self.since.get_or_init(|| self.root.flush.since())
     }
 
     fn move_to(&mut self, sealed: &Sealed, document: &[u8], log: &[u8], keep_files: bool) -> io::Result<()> {

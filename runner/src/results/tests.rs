@@ -376,6 +376,21 @@ async fn a_failing_disk_leaves_none_of_the_group_in_place() {
     drop(groups);
 }
 
+#[tokio::test]
+async fn a_failing_disk_is_no_loss_of_an_attempt_that_had_written_nothing_by_then() {
+    let (_directory, results, outcomes, groups) = gated();
+    let [runs, writes] = [2, 3].map(|attempt| results.stage(id(), attempt));
+    writes.files().unwrap().write("a.csv", "1,2").unwrap();
+    outcomes.send(Err(io::Error::other("the disk is on fire"))).unwrap();
+    results.stage(id(), 1).place(b"{}", b"", true).unwrap().synced().await.unwrap_err();
+    outcomes.send(Ok(())).unwrap();
+    let _sealed = runs.place(b"{}", b"", true).unwrap().synced().await.unwrap();
+    outcomes.send(Ok(())).unwrap();
+    let told = writes.place(b"{}", b"", true).unwrap().synced().await.unwrap_err().to_string();
+    assert!(told.ends_with("a sync failed while it was being written"), "{told}");
+    drop(groups);
+}
+
 #[test]
 fn an_attempt_that_leaves_little_makes_no_directory_but_its_own() {
     let (_directory, results) = tree();
