@@ -78,7 +78,7 @@ pub struct ChangeArgs {
     /// Remove a tag; may be given many times
     #[arg(long = "remove-tag", value_name = "TAG", conflicts_with = "set_tags")]
     pub remove_tags: Vec<String>,
-    /// Send the result there as well
+    /// Send the result there as well; one that is on its way already goes where it was to go
     #[arg(long, value_name = "URL")]
     pub result_url: Option<Url>,
     /// 0 is the most urgent

@@ -18,7 +18,7 @@ pub enum QueueCommand {
     Check,
     /// Write all jobs with their history, and the ids of deleted ones, as JSON lines
     Export {
-        /// Where to; - is standard output
+        /// Where to; - is standard output, and while its reader takes its time, the log beside the queue grows
         #[arg(long, value_name = "FILE", default_value = "-")]
         file: PathBuf,
         /// Put it in the place of an earlier export
