@@ -11,10 +11,12 @@ mod claim;
 mod client;
 #[cfg(test)]
 pub(super) mod conformance;
+mod fence;
 #[cfg(test)]
 mod fixture;
 mod held;
 mod look;
+mod mark;
 mod protocol;
 mod server;
 mod settle;

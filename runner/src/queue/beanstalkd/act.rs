@@ -2,9 +2,8 @@
 
 use super::claim::{counts, seconds};
 use super::server::Connection;
-use super::settle::is_there;
 use super::stats::{JobState, JobStats};
-use super::{NAME, Shared};
+use super::{NAME, Shared, fence, mark};
 use crate::job::{JobId, Record, State, Tube};
 use crate::queue::sqlite::Place;
 use crate::queue::{Acted, Action, QueueError, Refusal};
@@ -44,13 +43,11 @@ impl Shared {
                 return self.act_on_ended(&record, action).await;
             }
             let mut connection = self.server.connect().await?;
-            let stats = async {
-                match is_there(&mut connection, place).await? {
-                    true => connection.stats_job(place.number).await,
-                    false => Ok(None),
-                }
-            };
-            let stats = stats.await.map_err(|error| self.server.failed(&error))?;
+            let stats = fence::look(&mut connection, place).await.map_err(|error| self.server.failed(&error))?;
+            if stats.as_ref().is_some_and(|stats| mark::is_publishing(&record, stats)) {
+                self.server.give_back(connection);
+                return Ok(Err(Refusal::State(State::Running, ", and its result is being published")));
+            }
             let outcome = match action {
                 Action::Cancel { reason } => self.cancel(&mut connection, &record, place, stats, reason).await?,
                 Action::Kick => self.kick(&mut connection, &record, place, stats).await?,
@@ -87,9 +84,6 @@ impl Shared {
     ) -> Result<Option<Outcome>, QueueError> {
         match stats.map(|stats| (stats.state, counts(&stats) == place.counts)) {
             None => return Ok(Some(Err(gone(place)))),
-            Some((JobState::Buried, is_ours)) if is_ours && record.state == State::Running => {
-                return Ok(Some(Err(Refusal::State(State::Running, ", and its result is being published"))));
-            }
             Some((JobState::Buried, _)) => return Ok(Some(Err(Refusal::State(State::Dead, ", and has ended")))),
             Some((JobState::Reserved, true)) if record.state == State::Running => {
                 // Its worker finds out from the file, stops the guest, and deletes the job.
@@ -119,9 +113,6 @@ impl Shared {
         match stats.state {
             JobState::Ready => return Ok(Some(Err(Refusal::State(State::Ready, " already")))),
             JobState::Reserved => return Ok(Some(Err(Refusal::State(State::Running, "")))),
-            JobState::Buried if record.state == State::Running => {
-                return Ok(Some(Err(Refusal::State(State::Running, ", and its result is being published"))));
-            }
             JobState::Buried | JobState::Delayed => {}
         }
         if !connection.kick_job(place.number).await.map_err(|error| self.server.failed(&error))? {
@@ -140,7 +131,6 @@ impl Shared {
     ) -> Result<Option<Outcome>, QueueError> {
         let state = match stats.as_ref().map(|stats| stats.state) {
             Some(JobState::Reserved) => State::Running,
-            Some(JobState::Buried) if record.state == State::Running => State::Running,
             Some(JobState::Ready) => State::Ready,
             Some(JobState::Delayed) => State::Delayed,
             Some(JobState::Buried) | None => State::Dead,

@@ -1,6 +1,7 @@
 //! What a job is that was put straight into the server, by whomever.
 
 use super::client::Body;
+use super::mark;
 use super::stats::JobStats;
 use crate::job::{Document, JobId, MAX_DOCUMENT, Span, excerpt};
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(super) struct Reading {
 
 /// Reads a job document, or msg-qworker's array.
 ///
-/// Where and how urgently a job waits is what the server says. Of msg-qworker's jobs it also says how long an attempt
+/// Where and how urgently a job waits is what the server says, unless its priority is a mark. Of msg-qworker's jobs it also says how long an attempt
 /// may take; our own have the lease for a `ttr` there, and so has whoever writes documents without being told.
 ///
 /// # Errors
@@ -38,7 +39,10 @@ pub(super) fn read(body: &Body, stats: &JobStats) -> Result<Reading, String> {
         document.ttr = Some(Span(Duration::from_secs(stats.ttr)));
     }
     document.tube.clone_from(&stats.tube);
-    document.priority = stats.priority;
+    // Whoever kicks a job while its result is published gets it back with the mark.
+    if !mark::is_on(stats, document.priority) {
+        document.priority = stats.priority;
+    }
     let id = document.id.take();
     Ok(Reading { id, document })
 }
@@ -83,7 +87,18 @@ mod tests {
     fn stats() -> JobStats {
         let tube = "night".parse().unwrap();
         let state = JobState::Reserved;
-        JobStats { tube, state, priority: 1337, age: 0, ttr: 3, reserves: 1, timeouts: 0, releases: 0, kicks: 0 }
+        JobStats {
+            tube,
+            state,
+            priority: 1337,
+            age: 0,
+            ttr: 3,
+            reserves: 1,
+            timeouts: 0,
+            releases: 0,
+            buries: 0,
+            kicks: 0,
+        }
     }
 
     fn whole(text: &str) -> Body {

@@ -3,7 +3,9 @@
 use super::Shared;
 use super::body::{self, Reading};
 use super::client::{Body, Reserved};
+use super::fence::Proof;
 use super::held::Held;
+use super::mark;
 use super::server::Connection;
 use super::stats::JobStats;
 use crate::job::{Digest, Tube};
@@ -64,38 +66,44 @@ impl Shared {
         &self,
         worker: &WorkerId,
         mut connection: Connection,
-        Reserved { number, body }: Reserved,
+        reserved: Reserved,
     ) -> Result<Option<Claimed>, QueueError> {
-        let stats = connection.stats_job(number).await.map_err(|error| self.server.failed(&error))?;
+        let number = reserved.number;
+        let told = async { Ok((connection.stats_job(number).await?, connection.instance().await?)) };
+        let (stats, instance) = told.await.map_err(|error| self.server.failed(&error))?;
         let Some(stats) = stats else {
             self.server.give_back(connection);
             return Ok(None);
         };
-        let ruling = match body::read(&body, &stats) {
-            Ok(reading) => self.ledger.sight(sighting(reading, number, &body, &stats), worker).await,
+        let reading = self.read(&reserved, &stats).await;
+        let priority = reading.as_ref().map_or(stats.priority, |reading| reading.document.priority);
+        let body = &reserved.body;
+        let ruling = match reading {
+            Ok(reading) => self.ledger.sight(sighting(reading, number, body, &stats), worker).await,
             Err(reason) => Ok(Ruling::Taken(reason)),
         };
         let done = match ruling {
             Ok(Ruling::Run(claimed)) => {
-                let place = place(number, &body, &stats);
-                let leased = (claimed.lease.clone(), place, stats.priority);
+                let place = place(number, body, &stats);
+                let proof = Proof { place, mark: mark::of(worker.start, &claimed.lease), instance };
+                let leased = (claimed.lease.clone(), proof, priority);
                 let ttr = Duration::from_secs(stats.ttr);
                 let held = Held::start(&self.server, connection, leased, worker, ttr);
                 self.hold(held);
                 return Ok(Some(*claimed));
             }
             Ok(Ruling::Ended) => connection.delete(number).await,
-            Ok(Ruling::Dead) => connection.bury(number, stats.priority).await,
-            Ok(Ruling::Runs) => connection.release(number, stats.priority, PUT_OFF).await,
-            Ok(Ruling::Early(wait)) => connection.release(number, stats.priority, seconds(wait)).await,
+            Ok(Ruling::Dead) => connection.bury(number, priority).await,
+            Ok(Ruling::Runs) => connection.release(number, priority, PUT_OFF).await,
+            Ok(Ruling::Early(wait)) => connection.release(number, priority, seconds(wait)).await,
             Ok(Ruling::Taken(reason)) => {
                 // Written down first: what is put aside without a word is not found again.
-                self.ledger.note(unreadable(worker, number, &body, &stats, reason)).await?;
-                connection.bury(number, stats.priority).await
+                self.ledger.note(unreadable(worker, number, body, &stats, reason)).await?;
+                connection.bury(number, priority).await
             }
             Err(error) => {
                 // This host cannot run it now; perhaps another one can.
-                let _ = connection.release(number, stats.priority, PUT_OFF).await;
+                let _ = connection.release(number, priority, PUT_OFF).await;
                 return Err(error);
             }
         };
@@ -104,13 +112,31 @@ impl Shared {
         Ok(None)
     }
 
-    /// Takes note that nothing has come of a reservation, through no fault of the job.
-    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> Result<(), QueueError> {
-        let Reserved { number, body } = reserved;
-        match body::read(body, stats) {
-            Ok(reading) => self.ledger.given_back(sighting(reading, *number, body, stats)).await,
-            Err(_) => Ok(()),
+    /// Takes note that nothing has come of a reservation, through no fault of the job. Returns the job's priority.
+    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> Result<u32, QueueError> {
+        let Ok(reading) = self.read(reserved, stats).await else { return Ok(stats.priority) };
+        let priority = reading.document.priority;
+        self.ledger.given_back(sighting(reading, reserved.number, &reserved.body, stats)).await?;
+        Ok(priority)
+    }
+
+    /// What a body asks for. How urgent a job was that comes back with a mark may be known here; if not, its body says
+    /// so, or it is as urgent as any.
+    async fn read(&self, Reserved { number, body }: &Reserved, stats: &JobStats) -> Result<Reading, String> {
+        let mut reading = body::read(body, stats)?;
+        let is_marked = reading.document.priority != stats.priority;
+        if is_marked {
+            let id = match reading.id {
+                Some(id) => Ok(Some(id)),
+                None => self.ledger.numbered(*number).await,
+            };
+            if let Ok(Some(id)) = id
+                && let Ok(Some((record, _))) = self.ledger.find(id).await
+            {
+                reading.document.priority = record.document.priority;
+            }
         }
+        Ok(reading)
     }
 }
 

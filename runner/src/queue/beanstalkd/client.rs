@@ -67,6 +67,8 @@ pub struct Client<S> {
     is_usable: bool,
     /// The tubes that are reserved from.
     watched: BTreeSet<Tube>,
+    /// Which process the server is, once it has said so.
+    instance: Option<u64>,
     patience: Duration,
 }
 
@@ -74,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// A client on a new connection.
     pub fn new(stream: S) -> Self {
         let watched = BTreeSet::from([Tube::default()]);
-        Self { stream: BufReader::new(stream), is_usable: true, watched, patience: PATIENCE }
+        Self { stream: BufReader::new(stream), is_usable: true, watched, instance: None, patience: PATIENCE }
     }
 
     /// Whether the connection was not given up.
@@ -233,6 +235,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn stats(&mut self) -> Result<ServerStats, ClientError> {
         let stats = self.figures("stats\r\n", ServerStats::read).await?;
         stats.ok_or_else(|| self.malformed("NOT_FOUND"))
+    }
+
+    /// Which of its processes the server is. A connection does not outlive it, so it is asked once.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn instance(&mut self) -> Result<u64, ClientError> {
+        if self.instance.is_none() {
+            self.instance = Some(self.stats().await?.instance);
+        }
+        Ok(self.instance.unwrap_or(0))
     }
 
     /// All tubes that there are.

@@ -8,6 +8,7 @@ use crate::job::{Decision, Document, JobId, Record, Tube, Usage, Verdict};
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::{Claimed, Home, Queue, Settlement, Submission, WorkerId};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -64,22 +65,25 @@ impl Fixture {
         // Somebody may be faster in taking the port that was free a moment ago.
         for _ in 0..10 {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut command = Command::new("beanstalkd");
-            command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-f", "0", "-b"]).arg(directory.path());
-            let mut child = match command.stdin(Stdio::null()).stderr(Stdio::null()).spawn() {
+            let mut child = match spawn(port, directory.path()) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err("there is no beanstalkd here; on Debian: apt-get install beanstalkd");
                 }
                 child => child.unwrap(),
             };
-            while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                    return Ok(Self { child, port, directory });
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            if listens(&mut child, port).await {
+                return Ok(Self { child, port, directory });
             }
         }
         panic!("no port is free");
+    }
+
+    /// Kills the server, and starts it again on what it has written.
+    pub(super) async fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.port, self.directory.path()).unwrap();
+        assert!(listens(&mut self.child, self.port).await, "somebody has taken the port");
     }
 
     /// The queue as a process of the data directory `name` has it.
@@ -109,6 +113,23 @@ impl Fixture {
         let told = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
     }
+}
+
+fn spawn(port: u16, directory: &Path) -> std::io::Result<Child> {
+    let mut command = Command::new("beanstalkd");
+    command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-f", "0", "-b"]).arg(directory);
+    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// Waits until a server listens; whether it does.
+async fn listens(child: &mut Child, port: u16) -> bool {
+    while child.try_wait().unwrap().is_none() {
+        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
 }
 
 impl Drop for Fixture {

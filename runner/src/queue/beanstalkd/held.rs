@@ -1,9 +1,9 @@
 //! A reservation, kept alive for as long as its worker's heart beats.
 
 use super::client::ClientError;
+use super::fence::Proof;
 use super::lock;
 use super::server::{Connection, Server};
-use crate::queue::sqlite::Place;
 use crate::queue::{Lease, WorkerId};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -26,7 +26,8 @@ pub(super) enum Phase {
 /// A reserved job, with the one connection on which it can be settled.
 pub(super) struct Held {
     pub(super) lease: Lease,
-    pub(super) place: Place,
+    pub(super) proof: Proof,
+    /// With which the job waits again, or is dead.
     pub(super) priority: u32,
     pub(super) phase: tokio::sync::Mutex<Phase>,
     connection: tokio::sync::Mutex<Option<Connection>>,
@@ -41,13 +42,13 @@ impl Held {
     pub(super) fn start(
         server: &Server,
         connection: Connection,
-        (lease, place, priority): (Lease, Place, u32),
+        (lease, proof, priority): (Lease, Proof, u32),
         worker: &WorkerId,
         ttr: Duration,
     ) -> Arc<Self> {
         let held = Arc::new(Self {
             lease,
-            place,
+            proof,
             priority,
             phase: tokio::sync::Mutex::new(Phase::Runs),
             connection: tokio::sync::Mutex::new(Some(connection)),
@@ -97,7 +98,7 @@ impl Held {
         }
         // A worker that shows no sign of life must lose what it has, and at once.
         let is_alive = lock(&self.beat).elapsed() <= self.silence;
-        let number = self.place.number;
+        let number = self.proof.place.number;
         let is_ours = match is_alive {
             true => self.tell(async |connection| touch(connection, number).await).await.unwrap_or(false),
             false => false,

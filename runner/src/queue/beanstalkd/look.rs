@@ -2,9 +2,8 @@
 
 use super::client::ClientError;
 use super::server::Connection;
-use super::settle::is_there;
 use super::stats::{JobState, JobStats, Jobs};
-use super::{NAME, Shared};
+use super::{NAME, Shared, fence, mark};
 use crate::job::{JobId, Record, State, Tube};
 use crate::queue::sqlite::Place;
 use crate::queue::{Cursor, Filter, Numbered, Queue as _, QueueError, Status, Times};
@@ -49,13 +48,7 @@ impl Shared {
 
     /// Whether the server has the job, and how it stands there.
     async fn stats_of(&self, connection: &mut Connection, place: Place) -> Result<Option<JobStats>, QueueError> {
-        let stats = async {
-            match is_there(connection, place).await? {
-                true => connection.stats_job(place.number).await,
-                false => Ok(None),
-            }
-        };
-        stats.await.map_err(|error| self.server.failed(&error))
+        fence::look(connection, place).await.map_err(|error| self.server.failed(&error))
     }
 
     /// A page of jobs, as they are now.
@@ -205,6 +198,7 @@ fn corrected(record: Record, place: Place, stats: &JobStats) -> Record {
     let state = match (record.state, stats.state) {
         // It is buried while its result is being published.
         (State::Running, JobState::Buried) if stats.reserves <= record.attempts => State::Running,
+        (_, JobState::Buried) if mark::is_on(stats, record.document.priority) => State::Running,
         (_, JobState::Ready) => State::Ready,
         (_, JobState::Delayed) => State::Delayed,
         (_, JobState::Reserved) => State::Running,

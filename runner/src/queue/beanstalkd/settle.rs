@@ -1,42 +1,35 @@
 //! The end of an attempt, told to the server and to this data directory's file, of which either may stop at any time.
 //!
 //! Whoever holds a reservation may bury, release or delete its job, and nobody else: the server's answer to that is
-//! the fence. A job that is done is buried first, where nobody gets it, and deleted once its result is published.
+//! the fence. A job that is done is buried first, where nobody gets it, with a priority that marks whose end that was
+//! (`mark.rs`), and deleted once its result is published.
 //!
 //! | step | a process that is killed before the next one leaves | which is resolved by |
 //! |---|---|---|
 //! | – | a running attempt; a job that is ready again | ending the attempt as lost |
 //! | the end is written down | the same, and the end | the same: the reservation was given back before the server was told |
-//! | the server is told: `bury`, `release`, or `delete` of a cancelled job | a job that is buried, or waits, since this very reservation | committing what was written down |
+//! | the server is told: `bury`, `release`, or `delete` of a cancelled job | a done job that has this attempt's mark; another one that is buried, or waits, since this very reservation | committing what was written down |
 //! | the end is committed, which publishes the result | a done job that is still buried | deleting it |
 //! | a done job is deleted | a note that it is to be deleted | forgetting that |
+//!
+//! Which reservation was the last, a server says in figures that it does not write to its binlog. If it was started again
+//! since, they prove nothing: then what is not marked, or gone, counts as a lost attempt, and the job stays as it is.
 //!
 //! A holder that was stopped and goes on finds its fence shut (`NOT_FOUND`), or its attempt ended in the file.
 //! Everything that resolves can be done by any process of the data directory, at any time, and more than once.
 
 use super::Shared;
-use super::claim::{counts, seconds};
-use super::client::{Body, ClientError};
+use super::claim::seconds;
+use super::fence::{self, Found, Proof};
 use super::held::{Held, Phase};
-use super::server::Connection;
-use super::stats::JobState;
-use crate::job::{Decision, Digest, State, Verdict};
+use super::mark;
+use crate::job::{Decision, State, Verdict};
 use crate::queue::sqlite::{Intent, Kind, Place};
 use crate::queue::{Lease, QueueError, Settlement, WorkerId};
 use std::time::Duration;
 
 /// The shortest wait before a failed attempt is repeated.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-
-/// What has become of an attempt whose end is on its way.
-enum Found {
-    /// The server was told, on its reservation.
-    Told,
-    /// It was not, and cannot be any more.
-    Untold,
-    /// It may be told yet.
-    Reserved,
-}
 
 impl Shared {
     /// Ends an attempt, if its reservation still stands.
@@ -51,13 +44,13 @@ impl Shared {
         let settlement = in_whole_seconds(settlement);
         let mut phase = held.phase.lock().await;
         if *phase == Phase::Runs {
-            if let Err(error) = self.ledger.begin(worker, lease, settlement.clone()).await {
+            if let Err(error) = self.ledger.begin(worker, lease, settlement.clone(), held.proof.instance).await {
                 if let QueueError::Stale { .. } = error {
                     self.let_go(&held).await;
                 }
                 return Err(error);
             }
-            *phase = match fence(&held, settlement.decision).await {
+            *phase = match fence::shut(&held, settlement.decision).await {
                 Ok(true) => Phase::Fenced,
                 Ok(false) => {
                     self.ledger.lost(lease, true).await?;
@@ -70,7 +63,7 @@ impl Shared {
         if *phase == Phase::Unknown {
             let mut connection = self.server.connect().await?;
             let kind = Kind::of(settlement.decision);
-            match found(&mut connection, kind, held.place).await.map_err(|error| self.server.failed(&error))? {
+            match fence::found(&mut connection, kind, &held.proof).await.map_err(|error| self.server.failed(&error))? {
                 Found::Told => *phase = Phase::Fenced,
                 // The server has not seen the end of the connection yet; it will.
                 Found::Reserved => {
@@ -87,7 +80,7 @@ impl Shared {
         self.ledger.commit(lease, worker).await?;
         if settlement.decision == Decision::Finish {
             // If this fails, the job is buried and its deletion written down: `resolve` comes back to it.
-            let _ = self.finish(lease, held.place).await;
+            let _ = self.finish(lease, held.proof.place).await;
         }
         drop(phase);
         self.release(&held).await;
@@ -98,7 +91,7 @@ impl Shared {
     async fn finish(&self, lease: &Lease, place: Place) -> Result<(), QueueError> {
         let mut connection = self.server.connect().await?;
         let deleted = async {
-            if is_there(&mut connection, place).await? {
+            if fence::is_there(&mut connection, place).await? {
                 connection.delete(place.number).await?;
             }
             Ok(())
@@ -113,7 +106,7 @@ impl Shared {
         let record = self.ledger.find(held.lease.id).await;
         let is_cancelled = record.is_ok_and(|found| found.is_some_and(|(record, _)| record.state == State::Cancelled));
         if is_cancelled {
-            let number = held.place.number;
+            let number = held.proof.place.number;
             // If it cannot be told now, the next one who reserves the job finds that it was cancelled.
             let _ = held.tell(async |connection| connection.delete(number).await).await;
             self.release(held).await;
@@ -143,10 +136,13 @@ impl Shared {
             return Ok(lost);
         }
         let mut connection = self.server.connect().await?;
-        for Intent { lease, kind, is_committed, place } in open {
-            let state = match is_committed {
-                true => Found::Told,
-                false => found(&mut connection, kind, place).await.map_err(|error| self.server.failed(&error))?,
+        for Intent { lease, kind, holder, place, instance } in open {
+            let state = match holder {
+                Some(start) => {
+                    let proof = Proof { place, mark: mark::of(start, &lease), instance };
+                    fence::found(&mut connection, kind, &proof).await.map_err(|error| self.server.failed(&error))?
+                }
+                None => Found::Told,
             };
             match state {
                 Found::Told => match self.ledger.commit(&lease, worker).await {
@@ -160,11 +156,9 @@ impl Shared {
             }
         }
         for one in running {
-            let state = found(&mut connection, Kind::Finish, one.place).await;
+            let is_reserved = fence::is_reserved(&mut connection, one.place).await;
             // An end that was written down meanwhile is looked at the next time.
-            if !matches!(state.map_err(|error| self.server.failed(&error))?, Found::Reserved)
-                && self.ledger.lost(&one.lease, false).await?
-            {
+            if !is_reserved.map_err(|error| self.server.failed(&error))? && self.ledger.lost(&one.lease, false).await? {
                 lost.push(one.lease);
             }
         }
@@ -183,41 +177,4 @@ fn in_whole_seconds(settlement: Settlement) -> Settlement {
         other => other,
     };
     Settlement { decision, ..settlement }
-}
-
-/// Has the server let go of the job as it was decided; whether the reservation still stood.
-pub(super) async fn fence(held: &Held, decision: Decision) -> Result<bool, ClientError> {
-    let (number, priority) = (held.place.number, held.priority);
-    held.tell(async |connection| match decision {
-        Decision::Finish | Decision::Bury => connection.bury(number, priority).await,
-        Decision::Retry(wait) => connection.release(number, priority, seconds(wait)).await,
-        Decision::Cancel => connection.delete(number).await,
-    })
-    .await
-}
-
-/// Whether a job is the one that had this number when the attempt began.
-pub(super) async fn is_there(connection: &mut Connection, place: Place) -> Result<bool, ClientError> {
-    let body = connection.peek(place.number).await?;
-    Ok(matches!(body, Some(Body::Whole(bytes)) if Digest::of(&bytes) == place.body))
-}
-
-/// What has become of an attempt, by the server's figures: whoever has reserved the job since has made them others.
-async fn found(connection: &mut Connection, kind: Kind, place: Place) -> Result<Found, ClientError> {
-    let stats = match is_there(connection, place).await? {
-        true => connection.stats_job(place.number).await?,
-        false => None,
-    };
-    let Some(stats) = stats else {
-        // Nothing is published of a cancelled job, so it does not matter who has deleted it.
-        return Ok(if kind == Kind::Cancel { Found::Told } else { Found::Untold });
-    };
-    let (now, then) = (counts(&stats), place.counts);
-    let released = crate::queue::sqlite::Counts { releases: then.releases.saturating_add(1), ..then };
-    Ok(match kind {
-        _ if now == then && stats.state == JobState::Reserved => Found::Reserved,
-        Kind::Finish | Kind::Bury if now == then && stats.state == JobState::Buried => Found::Told,
-        Kind::Retry if now == released && stats.state != JobState::Reserved => Found::Told,
-        _ => Found::Untold,
-    })
 }

@@ -36,6 +36,8 @@ pub struct JobStats {
     pub timeouts: u32,
     /// How often it was given back.
     pub releases: u32,
+    /// How often it was put aside.
+    pub buries: u32,
     /// How often it was kicked.
     pub kicks: u32,
 }
@@ -52,6 +54,8 @@ pub struct TubeStats {
 /// What a server tells of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerStats {
+    /// Which process it is: each start has another number. 0 if it does not say.
+    pub instance: u64,
     /// The largest body in bytes.
     pub max_job_size: usize,
     /// Whether jobs outlive the server: only with a binlog are its files counted, from 1.
@@ -114,6 +118,7 @@ impl JobStats {
             reserves: mapping.get("reserves")?,
             timeouts: mapping.get("timeouts")?,
             releases: mapping.get("releases")?,
+            buries: mapping.get("buries")?,
             kicks: mapping.get("kicks")?,
         })
     }
@@ -133,7 +138,9 @@ impl TubeStats {
 impl ServerStats {
     pub(super) fn read(yaml: &str) -> Option<Self> {
         let mapping = Mapping::read(yaml)?;
+        let instance = mapping.text("id").and_then(|id| u64::from_str_radix(id, 16).ok());
         Some(Self {
+            instance: instance.unwrap_or(0),
             max_job_size: mapping.get("max-job-size")?,
             has_binlog: mapping.get::<u64>("binlog-current-index")? > 0,
             // Servers before 1.12 do not say.
@@ -175,7 +182,8 @@ mod tests {
         let stats = JobStats::read(JOB).unwrap();
         assert_eq!((stats.tube.as_str(), stats.state, stats.priority), ("night", JobState::Reserved, 1337));
         assert_eq!((stats.age, stats.ttr), (2, 3));
-        assert_eq!((stats.reserves, stats.timeouts, stats.releases, stats.kicks), (3, 1, 0, 2));
+        assert_eq!((stats.reserves, stats.timeouts, stats.releases), (3, 1, 0));
+        assert_eq!((stats.buries, stats.kicks), (1, 2));
         let newer = JOB.replace("night", "\"night\"").replace("age: 2", "age: -1") + "new: thing\n";
         assert_eq!(JobStats::read(&newer), Some(JobStats { age: 0, ..stats }));
     }

@@ -42,8 +42,8 @@ impl Shared {
         for Kept { mut connection, reserved, .. } in kept {
             // If any of this fails, the end of the connection does the same, and the reservation is counted.
             if let Ok(Some(stats)) = connection.stats_job(reserved.number).await
-                && self.note_given_back(&reserved, &stats).await.is_ok()
-                && connection.release(reserved.number, stats.priority, 0).await.is_ok()
+                && let Ok(priority) = self.note_given_back(&reserved, &stats).await
+                && connection.release(reserved.number, priority, 0).await.is_ok()
             {
                 self.server.give_back(connection);
             }

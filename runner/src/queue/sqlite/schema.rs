@@ -209,6 +209,7 @@ CREATE TABLE serving (
 ///
 /// - The indexes that the file's own queue walks along hold no job of a server; those that have ended have one of their
 ///   own.
+/// - An end that is on its way to a server knows which process of the server has given the reservation.
 /// - `elsewhere` counts the places that jobs of servers ever had, which the file's own have not.
 /// - `counts` has no row for what there is none of: tubes are named by submitters.
 const VERSION_5: &str = "
@@ -235,6 +236,7 @@ DELETE FROM counts WHERE jobs = 0;
 CREATE TRIGGER counts_none AFTER UPDATE OF jobs ON counts WHEN new.jobs = 0 BEGIN
     DELETE FROM counts WHERE tube = new.tube AND host = new.host AND state = new.state;
 END;
+ALTER TABLE settling ADD COLUMN instance INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// All versions of the schema; one that was released is never edited again.

@@ -18,12 +18,12 @@ async fn stopped_after(steps: usize, decision: Decision, verdict: Verdict) -> Op
     let me = worker("stopped");
     let (queue, claimed) = claimed(&fixture, &me).await;
     let (shared, lease) = (&queue.shared, &claimed.lease);
+    let held = shared.held(lease).unwrap();
     if steps > 0 {
-        shared.ledger.begin(&me, lease, settlement(verdict, decision)).await.unwrap();
+        shared.ledger.begin(&me, lease, settlement(verdict, decision), held.proof.instance).await.unwrap();
     }
     if steps > 1 {
-        let held = shared.held(lease).unwrap();
-        assert!(super::super::settle::fence(&held, decision).await.unwrap());
+        assert!(super::super::fence::shut(&held, decision).await.unwrap());
     }
     if steps > 2 {
         shared.ledger.commit(lease, &me).await.unwrap();
@@ -96,15 +96,105 @@ async fn what_another_data_directory_has_buried_since_is_not_taken_for_ones_own(
 }
 
 #[tokio::test]
+async fn what_the_next_holder_has_done_since_the_server_was_killed_is_not_taken_for_ones_own() {
+    let retry = Decision::Retry(Duration::from_secs(30));
+    for (decision, verdict, theirs, state) in [
+        (FINISH, Verdict::Done, Decision::Bury, State::Dead),
+        (Decision::Bury, failed(), Decision::Bury, State::Dead),
+        (retry, failed(), retry, State::Delayed),
+    ] {
+        let Some((mut fixture, id)) = stopped_after(1, decision, verdict).await else { return };
+        fixture.restart().await;
+        let (other, them) = (fixture.queue("b"), worker("b"));
+        let lease = claim(&other, &them).await.unwrap().lease;
+        let counts = fixture.stats(1).await.unwrap();
+        assert_eq!((counts.reserves, counts.releases), (1, 0), "it is as if it had been the first to reserve the job");
+        other.settle(&them, &lease, settlement(failed(), theirs)).await.unwrap();
+        let (_, record) = resolved(&fixture, id).await;
+        assert_eq!((record.state, record.published), (state, None), "{decision:?}");
+        assert!(matches!(record.history.unwrap()[0].verdict, Some(Verdict::Lost { .. })));
+        assert!(fixture.stats(1).await.is_some(), "the server has it still");
+    }
+}
+
+#[tokio::test]
+async fn a_holder_whose_server_was_killed_is_told_that_it_comes_too_late() {
+    let Some(mut fixture) = Fixture::new().await else { return };
+    let me = worker("late");
+    let (queue, claimed) = claimed(&fixture, &me).await;
+    fixture.restart().await;
+    let (other, them) = (fixture.queue("b"), worker("b"));
+    let theirs = claim(&other, &them).await.unwrap().lease;
+    let stale = queue.settle(&me, &claimed.lease, settlement(Verdict::Done, FINISH)).await;
+    assert!(matches!(stale, Err(QueueError::Stale { attempt: 1, .. })), "{stale:?}");
+    other.settle(&them, &theirs, settlement(Verdict::Done, FINISH)).await.unwrap();
+    assert_eq!(find(&other, claimed.lease.id).await.published, Some(1));
+}
+
+#[tokio::test]
+async fn a_done_job_is_finished_after_its_server_was_killed() {
+    let Some((mut fixture, id)) = stopped_after(2, FINISH, Verdict::Done).await else { return };
+    fixture.restart().await;
+    let (_, record) = resolved(&fixture, id).await;
+    assert_eq!((record.state, record.published), (State::Done, Some(1)));
+    assert_eq!(fixture.stats(1).await, None);
+}
+
+#[tokio::test]
+async fn nobody_takes_a_job_for_dead_whose_result_another_node_publishes() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let ours = fixture.queue("a");
+    let id = submit(&ours, document()).await;
+    let me = worker("b");
+    {
+        let theirs = fixture.queue("b");
+        let lease = claim(&theirs, &me).await.unwrap().lease;
+        let held = theirs.shared.held(&lease).unwrap();
+        let done = settlement(Verdict::Done, FINISH);
+        theirs.shared.ledger.begin(&me, &lease, done, held.proof.instance).await.unwrap();
+        assert!(super::super::fence::shut(&held, FINISH).await.unwrap());
+    }
+    assert_eq!(find(&ours, id).await.state, State::Running);
+    assert_eq!(ours.list(&Filter::default(), None, 9).await.unwrap().0[0].state, State::Running);
+    for action in [Action::Kick, Action::Delete, Action::Cancel { reason: String::new() }] {
+        let refused = ours.act(&[id], &action).await.unwrap().remove(0).outcome;
+        let why = ", and its result is being published";
+        assert_eq!(refused, Err(Refusal::State(State::Running, why)), "{action:?}");
+    }
+    // Whoever published it has died; another process of its data directory goes on.
+    let theirs = fixture.queue("b");
+    theirs.register(&worker("next")).await.unwrap();
+    assert_eq!(find(&theirs, id).await.published, Some(1));
+    assert_eq!(fixture.stats(1).await, None);
+}
+
+#[tokio::test]
+async fn a_job_that_is_kicked_by_hand_while_its_result_is_published_has_its_own_priority_again() {
+    let Some((fixture, id)) = stopped_after(2, FINISH, Verdict::Done).await else { return };
+    assert!(fixture.connection().await.kick_job(1).await.unwrap());
+    let (other, them) = (fixture.queue("b"), worker("b"));
+    for attempt in [2, 3] {
+        let claimed = claim(&other, &them).await.unwrap();
+        assert_eq!((claimed.lease.attempt, claimed.job.document.priority), (attempt, document().priority));
+        let again = settlement(failed(), Decision::Retry(Duration::ZERO));
+        other.settle(&them, &claimed.lease, again).await.unwrap();
+        assert_eq!(fixture.stats(1).await.unwrap().priority, document().priority);
+        fixture.await_state(1, Some(JobState::Ready)).await;
+    }
+    let (_, record) = resolved(&fixture, id).await;
+    assert_eq!((record.state, record.published), (State::Ready, None), "it is to be done again");
+}
+
+#[tokio::test]
 async fn two_processes_may_end_the_same_attempt() {
     let Some(fixture) = Fixture::new().await else { return };
     let me = worker("slow");
     let (queue, claimed) = claimed(&fixture, &me).await;
     let (shared, lease) = (&queue.shared, &claimed.lease);
     let done = settlement(Verdict::Done, FINISH);
-    shared.ledger.begin(&me, lease, done.clone()).await.unwrap();
     let held = shared.held(lease).unwrap();
-    assert!(super::super::settle::fence(&held, FINISH).await.unwrap());
+    shared.ledger.begin(&me, lease, done.clone(), held.proof.instance).await.unwrap();
+    assert!(super::super::fence::shut(&held, FINISH).await.unwrap());
     *held.phase.lock().await = super::super::held::Phase::Fenced;
     // It has been stopped for a moment, and another process takes it for dead.
     let (_, record) = resolved(&fixture, lease.id).await;
@@ -120,10 +210,10 @@ async fn a_number_that_was_given_again_is_another_job() {
     let shared = &fixture.queue("a").shared;
     let place = shared.ledger.find(id).await.unwrap().unwrap().1;
     let mut connection = fixture.connection().await;
-    assert!(super::super::settle::is_there(&mut connection, place).await.unwrap());
+    assert!(super::super::fence::is_there(&mut connection, place).await.unwrap());
     let body = crate::job::Digest::of("another");
     let other = crate::queue::sqlite::Place { body, ..place };
-    assert!(!super::super::settle::is_there(&mut connection, other).await.unwrap());
+    assert!(!super::super::fence::is_there(&mut connection, other).await.unwrap());
 }
 
 #[tokio::test]

@@ -315,7 +315,8 @@ fn every_column_of_the_file_is_exported_or_left_out_for_a_reason() {
         jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned jobs.seq jobs.tube jobs.worker \
         placed.body placed.kicks placed.number placed.releases placed.reserves placed.seq placed.server placed.timeouts \
         serving.beat_at serving.lease_ms serving.name serving.server serving.start serving.started_at settling.attempt \
-        settling.committed settling.decision settling.published settling.seq settling.usage settling.verdict settling.wait_ms \
+        settling.committed settling.decision settling.instance settling.published settling.seq settling.usage \
+        settling.verdict settling.wait_ms \
         unreadable.excerpt unreadable.found_at unreadable.length unreadable.number unreadable.reason unreadable.server \
         unreadable.tube unreadable.worker \
         tags.seq tags.tag timings.algorithm timings.attempts timings.bucket timings.total_ms timings.tube timings.what \

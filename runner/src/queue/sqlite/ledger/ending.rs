@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const BEGIN: &str = "
-    INSERT OR REPLACE INTO settling (seq, attempt, decision, wait_ms, verdict, usage, published, committed)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)";
+    INSERT OR REPLACE INTO settling (seq, attempt, decision, wait_ms, verdict, usage, published, committed, instance)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)";
 
 const OPEN: &str = "
-    SELECT id, attempt, decision, committed, number, body, reserves, releases, timeouts, placed.kicks
+    SELECT id, attempt, decision, worker, instance, number, body, reserves, releases, timeouts, placed.kicks
     FROM settling JOIN placed USING (seq) JOIN jobs USING (seq) WHERE server = ?1 ORDER BY seq LIMIT 1000";
 
 const RUNNING: &str = "
@@ -33,10 +33,13 @@ pub(in crate::queue) struct Intent {
     pub(in crate::queue) lease: Lease,
     /// What the server is to be told.
     pub(in crate::queue) kind: Kind,
-    /// Whether this file has it, and only the server's job is left to be deleted.
-    pub(in crate::queue) is_committed: bool,
+    /// The start of the worker that has made the attempt. Nobody once this file has the end, and only the server's job
+    /// is left to be deleted.
+    pub(in crate::queue) holder: Option<JobId>,
     /// Where the server had the job when the attempt began.
     pub(in crate::queue) place: Place,
+    /// The process of the server that has given the reservation.
+    pub(in crate::queue) instance: u64,
 }
 
 /// An attempt that runs, as far as this file knows.
@@ -49,7 +52,7 @@ pub(in crate::queue) struct Running {
 }
 
 impl Ledger {
-    /// Writes down how an attempt is about to end.
+    /// Writes down how an attempt is about to end that `instance`, a process of the server, has given the job for.
     ///
     /// # Errors
     /// [`QueueError::Stale`] if this file has it ended already.
@@ -58,9 +61,10 @@ impl Ledger {
         worker: &WorkerId,
         lease: &Lease,
         settlement: Settlement,
+        instance: u64,
     ) -> Result<(), QueueError> {
         let (worker, lease) = (worker.clone(), lease.clone());
-        self.queue.write(move |connection, _| begin(connection, &worker, &lease, &settlement)).await
+        self.queue.write(move |connection, _| begin(connection, &worker, &lease, &settlement, instance)).await
     }
 
     /// Ends an attempt as it was written down. If it was a finish, the server's job is still to be deleted, and
@@ -114,8 +118,9 @@ impl Ledger {
                 open.push(Intent {
                     lease: Lease { id: JobId::from_bytes(row.get(0)?), attempt: row.get(1)? },
                     kind: Kind::of(Kind::decision(&row.get::<_, String>(2)?, 0)?),
-                    is_committed: row.get(3)?,
-                    place: place(row, 4)?,
+                    holder: row.get::<_, Option<[u8; 16]>>(3)?.map(JobId::from_bytes),
+                    instance: row.get::<_, i64>(4)?.cast_unsigned(),
+                    place: place(row, 5)?,
                 });
             }
             Ok(open)
@@ -165,7 +170,13 @@ pub(super) fn forget(connection: &Connection, seq: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-fn begin(connection: &Connection, worker: &WorkerId, lease: &Lease, settlement: &Settlement) -> Result<(), Fault> {
+fn begin(
+    connection: &Connection,
+    worker: &WorkerId,
+    lease: &Lease,
+    settlement: &Settlement,
+    instance: u64,
+) -> Result<(), Fault> {
     let Some(seq) = settle::leased(connection, worker, lease)? else {
         return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
     };
@@ -181,6 +192,7 @@ fn begin(connection: &Connection, worker: &WorkerId, lease: &Lease, settlement: 
         json(&settlement.verdict)?,
         json(&settle::finite(settlement.usage))?,
         settlement.published,
+        instance.cast_signed(),
     ))?;
     Ok(())
 }

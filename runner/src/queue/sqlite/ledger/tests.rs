@@ -32,7 +32,7 @@ async fn run(ledger: &Ledger, sighting: Sighting) -> crate::queue::Claimed {
 
 async fn end(ledger: &Ledger, claimed: &crate::queue::Claimed, verdict: Verdict, decision: Decision) {
     let settlement = Settlement { verdict, decision, usage: Usage::default(), published: true };
-    ledger.begin(&worker("a"), &claimed.lease, settlement).await.unwrap();
+    ledger.begin(&worker("a"), &claimed.lease, settlement, 1).await.unwrap();
     ledger.commit(&claimed.lease, &worker("a")).await.unwrap();
     ledger.close(&claimed.lease).await.unwrap();
 }
@@ -146,10 +146,10 @@ async fn a_stale_lease_can_begin_no_end() {
     let new = run(&ledger, sighting(Some(id), &document(), 1, 2)).await;
     let done =
         Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), published: true };
-    let stale = ledger.begin(&worker("a"), &old.lease, done.clone()).await;
+    let stale = ledger.begin(&worker("a"), &old.lease, done.clone(), 1).await;
     assert!(matches!(stale, Err(QueueError::Stale { attempt: 1, .. })));
     assert!(matches!(ledger.commit(&old.lease, &worker("a")).await, Err(QueueError::Stale { .. })));
-    ledger.begin(&worker("a"), &new.lease, done).await.unwrap();
+    ledger.begin(&worker("a"), &new.lease, done, 1).await.unwrap();
     assert!(!ledger.lost(&new.lease, false).await.unwrap(), "it is about to end");
     assert_eq!(ledger.open().await.unwrap().len(), 1);
     ledger.commit(&new.lease, &worker("a")).await.unwrap();
