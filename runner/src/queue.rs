@@ -225,6 +225,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError>;
 
+    /// Whether [`give_back`](Self::give_back) undoes a claim. If not, a claim in vain is seen by others and may count, so
+    /// that nobody should claim more than he can start at once.
+    fn undoes_claims(&self) -> bool {
+        true
+    }
+
     /// Ends attempts whose holder has not beaten for as long as its leases last, as seen by this process's own
     /// clock, and returns what became of them. To be called every second or so.
     ///

@@ -17,6 +17,7 @@ mod fixture;
 mod held;
 mod look;
 mod mark;
+mod overdue;
 mod protocol;
 mod server;
 mod settle;
@@ -32,8 +33,9 @@ pub use protocol::Denial;
 pub use stats::{JobState, JobStats, Jobs, ServerStats, TubeStats};
 
 use self::held::Held;
+use self::overdue::Overdue;
 use self::server::Server;
-use self::waiting::{Anything, Kept, Work};
+use self::waiting::{Anything, Waiting, Work};
 use super::sqlite::{Ledger, SqliteQueue};
 use super::{
     Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, Lease, Numbered, Queue, QueueError,
@@ -65,8 +67,8 @@ struct Shared {
     lease: Duration,
     /// What this process's workers have.
     held: Mutex<HashMap<Lease, Arc<Held>>>,
-    /// What was waited for, and not claimed so far.
-    kept: Mutex<Vec<Kept>>,
+    waiting: Mutex<Waiting>,
+    overdue: tokio::sync::Mutex<Vec<Overdue>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -83,7 +85,14 @@ impl BeanstalkdQueue {
         let ledger = Ledger::new(ledger, &address.to_string());
         let server = Server::new(address)
             .map_err(|error| QueueError::Backend(format!("no thread could be started for the queue: {error}")))?;
-        let shared = Shared { server, ledger, lease, held: Mutex::default(), kept: Mutex::default() };
+        let shared = Shared {
+            server,
+            ledger,
+            lease,
+            held: Mutex::default(),
+            waiting: Mutex::default(),
+            overdue: Default::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -129,7 +138,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        self.give_kept_back().await;
+        self.give_all_kept_back().await;
         Ok(())
     }
 }
@@ -175,6 +184,10 @@ impl Queue for BeanstalkdQueue {
     /// A server has counted the reservation, so this is the end of an attempt.
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         self.shared.settle(worker, &claimed.lease, Settlement::not_begun(worker)).await
+    }
+
+    fn undoes_claims(&self) -> bool {
+        false
     }
 
     /// A server takes reservations back by itself. What there is to do is to find out for which of this data

@@ -2,7 +2,8 @@
 //!
 //! A claim is a commit, so it takes milliseconds, in which slots would stand empty that small jobs leave sooner. What
 //! is claimed ahead is kept from other workers, so it is no more than what ended in about the time that a claim
-//! takes, and nothing if jobs are long; and it goes back if it has waited in vain.
+//! takes, and nothing if jobs are long; and it goes back if it has waited in vain. A queue that cannot undo that is asked
+//! for no more than there are free slots.
 
 use super::attempt::make;
 use super::ending::give_back;
@@ -105,7 +106,10 @@ impl<'a> Claims<'a> {
         }
         let now = Instant::now();
         let window = (WINDOW + self.latency).min(LONGEST_WINDOW);
-        let ahead = self.shared.pace.within(window, now);
+        let ahead = match self.shared.queue.undoes_claims() {
+            true => self.shared.pace.within(window, now),
+            false => 0,
+        };
         // A claim for each job that starts would be a commit for each.
         if self.ahead.len() > ahead / 2 {
             return;

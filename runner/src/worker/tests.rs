@@ -26,6 +26,8 @@ pub(super) struct Unsteady {
     fails_to_settle: AtomicBool,
     /// The next settle is made, and said to have failed.
     fails_after_settling: AtomicBool,
+    /// Whether it does not undo what was claimed in vain.
+    keeps_claims: AtomicBool,
     /// Whether settles have to wait.
     holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
@@ -81,6 +83,9 @@ impl Queue for Unsteady {
     }
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         self.queue.give_back(worker, claimed).await
+    }
+    fn undoes_claims(&self) -> bool {
+        !self.keeps_claims.load(Ordering::SeqCst)
     }
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
         self.queue.take_over(worker).await
@@ -146,6 +151,7 @@ impl Fixture {
             fails_to_claim: AtomicBool::default(),
             fails_to_settle: AtomicBool::default(),
             fails_after_settling: AtomicBool::default(),
+            keeps_claims: AtomicBool::default(),
             holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
             is_locked: AtomicBool::default(),

@@ -1,8 +1,8 @@
 //! Servers and workers that die, or that only seem to.
 
 use super::{QWORKER, QWORKER_ID, another, server};
-use crate::support::{Worker, await_state, await_that, show, state, submit, verdicts, work};
-use anyhow::Context;
+use crate::support::{Worker, await_state, await_that, show, state, submit, submit_text, verdicts, work};
+use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
 use serde_json::json;
 use std::time::Duration;
@@ -44,6 +44,32 @@ fn a_job_that_kills_its_worker_every_time_ends_dead() -> anyhow::Result<()> {
     let record = show(&other, &id)?;
     assert_eq!((&record["state"], &record["verdict"]["kind"]), (&json!("dead"), &json!("lost")));
     assert_eq!(server.connect()?.job(1, "state")?.as_deref(), Some("buried"));
+    Ok(())
+}
+
+#[test]
+fn nodes_that_share_a_tube_run_every_job_once_and_bury_none() -> anyhow::Result<()> {
+    let Some((server, node)) = server()? else { return Ok(()) };
+    // Many small jobs make workers claim ahead, if they may, and a few longer ones let them do it in vain.
+    let job = |mode: &str, seconds: f64| {
+        let params = json!({"mode": mode, "seconds": seconds});
+        json!({"algorithm": "drunken-sailor", "max_attempts": 1, "params": params}).to_string() + "\n"
+    };
+    let jobs = (job("normal", 0.0).repeat(40) + &job("slow", 0.4).repeat(6)).repeat(8);
+    ensure!(submit_text(&node, &jobs)?.status.success());
+    let nodes = [another(&server)?, another(&server)?];
+    let mut workers = Vec::new();
+    for node in &nodes {
+        workers.push(Worker::patient(node, &["--slots=2", "--until-empty"])?);
+    }
+    let mut done = 0;
+    for (worker, node) in workers.into_iter().zip(&nodes) {
+        let (status, said) = worker.join()?;
+        ensure!(status.success(), "{said}");
+        done += node.json(["status"])?["states"]["done"].as_u64().context("a count")?;
+    }
+    assert_eq!(done, 8 * 46);
+    assert_eq!(server.connect()?.figures("stats")?.context("figures")?["current-jobs-buried"], "0");
     Ok(())
 }
 

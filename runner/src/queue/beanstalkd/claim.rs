@@ -6,6 +6,7 @@ use super::client::{Body, Reserved};
 use super::fence::Proof;
 use super::held::Held;
 use super::mark;
+use super::overdue::Overdue;
 use super::server::Connection;
 use super::stats::JobStats;
 use crate::job::{Digest, Tube};
@@ -27,9 +28,10 @@ impl Shared {
         tubes: &[Tube],
         most: usize,
     ) -> Result<Vec<Claimed>, QueueError> {
+        self.catch_up().await?;
         let (mut claimed, mut put_aside) = (Vec::new(), 0);
         while claimed.len() < most && put_aside < PUT_ASIDE {
-            let Some((connection, reserved)) = self.reserve(tubes).await? else { break };
+            let Some((connection, reserved)) = self.reserve(tubes, most - claimed.len()).await? else { break };
             match self.examine(worker, connection, reserved).await {
                 Ok(Some(job)) => claimed.push(job),
                 Ok(None) => put_aside += 1,
@@ -42,14 +44,27 @@ impl Shared {
     }
 
     /// A job that was waited for, or else the most urgent one.
-    async fn reserve(&self, tubes: &[Tube]) -> Result<Option<(Connection, Reserved)>, QueueError> {
-        if let Some(kept) = self.take_kept(tubes) {
-            return Ok(Some(kept));
+    ///
+    /// Of the `most` that can be used, one is left to each wait that is under way: the server gives the next job to those
+    /// who wait, and what comes of a wait in vain is a reservation that other nodes may count.
+    async fn reserve(&self, tubes: &[Tube], most: usize) -> Result<Option<(Connection, Reserved)>, QueueError> {
+        match self.take_kept(tubes) {
+            Ok(kept) => Ok(Some(kept)),
+            Err(awaited) if awaited >= most => Ok(None),
+            Err(_) => self.reserve_within(tubes, 0).await,
         }
+    }
+
+    /// The most urgent job, for which the server waits as many seconds.
+    pub(super) async fn reserve_within(
+        &self,
+        tubes: &[Tube],
+        seconds: u32,
+    ) -> Result<Option<(Connection, Reserved)>, QueueError> {
         let mut connection = self.server.connect().await?;
         let reserved = async {
             connection.watch(tubes).await?;
-            connection.reserve(0).await
+            connection.reserve(seconds).await
         };
         match reserved.await.map_err(|error| self.server.failed(&error))? {
             Some(reserved) => Ok(Some((connection, reserved))),
@@ -77,14 +92,9 @@ impl Shared {
         };
         let reading = self.read(&reserved, &stats).await;
         let priority = reading.as_ref().map_or(stats.priority, |reading| reading.document.priority);
-        let body = &reserved.body;
-        let ruling = match reading {
-            Ok(reading) => self.ledger.sight(sighting(reading, number, body, &stats), worker).await,
-            Err(reason) => Ok(Ruling::Taken(reason)),
-        };
-        let done = match ruling {
+        let done = match self.rule(worker, &reserved, &stats, reading).await {
             Ok(Ruling::Run(claimed)) => {
-                let place = place(number, body, &stats);
+                let place = place(number, &reserved.body, &stats);
                 let proof = Proof { place, mark: mark::of(worker.start, &claimed.lease), instance };
                 let leased = (claimed.lease.clone(), proof, priority);
                 let ttr = Duration::from_secs(stats.ttr);
@@ -93,14 +103,9 @@ impl Shared {
                 return Ok(Some(*claimed));
             }
             Ok(Ruling::Ended) => connection.delete(number).await,
-            Ok(Ruling::Dead) => connection.bury(number, priority).await,
+            Ok(Ruling::Dead | Ruling::Taken(_)) => connection.bury(number, priority).await,
             Ok(Ruling::Runs) => connection.release(number, priority, PUT_OFF).await,
             Ok(Ruling::Early(wait)) => connection.release(number, priority, seconds(wait)).await,
-            Ok(Ruling::Taken(reason)) => {
-                // Written down first: what is put aside without a word is not found again.
-                self.ledger.note(unreadable(worker, number, body, &stats, reason)).await?;
-                connection.bury(number, priority).await
-            }
             Err(error) => {
                 // This host cannot run it now; perhaps another one can.
                 let _ = connection.release(number, priority, PUT_OFF).await;
@@ -112,12 +117,40 @@ impl Shared {
         Ok(None)
     }
 
+    /// What is to be done with a reserved job.
+    async fn rule(
+        &self,
+        worker: &WorkerId,
+        Reserved { number, body }: &Reserved,
+        stats: &JobStats,
+        reading: Result<Reading, String>,
+    ) -> Result<Ruling, QueueError> {
+        let ruling = match reading {
+            Ok(reading) => {
+                let sighting = sighting(reading, *number, body, stats);
+                let ruling = self.ledger.sight(sighting.clone(), worker).await;
+                self.or_overdue(ruling, || Overdue::GivenBack(Box::new(sighting))).await?
+            }
+            Err(reason) => Ruling::Taken(reason),
+        };
+        if let Ruling::Taken(reason) = &ruling {
+            // Written down first: what is put aside without a word is not found again.
+            let found = unreadable(worker, *number, body, stats, reason.clone());
+            let noted = self.ledger.note(found.clone()).await;
+            self.or_overdue(noted, || Overdue::Found(Box::new(found))).await?;
+        }
+        Ok(ruling)
+    }
+
     /// Takes note that nothing has come of a reservation, through no fault of the job. Returns the job's priority.
-    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> Result<u32, QueueError> {
-        let Ok(reading) = self.read(reserved, stats).await else { return Ok(stats.priority) };
+    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> u32 {
+        let Ok(reading) = self.read(reserved, stats).await else { return stats.priority };
         let priority = reading.document.priority;
-        self.ledger.given_back(sighting(reading, reserved.number, &reserved.body, stats)).await?;
-        Ok(priority)
+        let sighting = sighting(reading, reserved.number, &reserved.body, stats);
+        let noted = self.ledger.given_back(sighting.clone()).await;
+        // If it is not noted now, the next claim does that, and tells of the trouble.
+        let _ = self.or_overdue(noted, || Overdue::GivenBack(Box::new(sighting))).await;
+        priority
     }
 
     /// What a body asks for. How urgent a job was that comes back with a mark may be known here; if not, its body says
@@ -157,7 +190,13 @@ pub(super) fn counts(stats: &JobStats) -> Counts {
 fn sighting(reading: Reading, number: u64, body: &Body, stats: &JobStats) -> Sighting {
     let age = SignedDuration::from_secs(i64::try_from(stats.age).unwrap_or(i64::MAX));
     let put_at = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
-    Sighting { id: reading.id, document: reading.document, place: place(number, body, stats), put_at }
+    Sighting {
+        id: reading.id,
+        document: reading.document,
+        place: place(number, body, stats),
+        put_at,
+        deaths: stats.deaths(),
+    }
 }
 
 fn unreadable(worker: &WorkerId, number: u64, body: &Body, stats: &JobStats, reason: String) -> Unreadable {

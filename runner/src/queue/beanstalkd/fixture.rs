@@ -8,7 +8,7 @@ use crate::job::{Decision, Document, JobId, Record, Tube, Usage, Verdict};
 use crate::queue::sqlite::SqliteQueue;
 use crate::queue::{Claimed, Home, Queue, Settlement, Submission, WorkerId};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -88,9 +88,14 @@ impl Fixture {
 
     /// The queue as a process of the data directory `name` has it.
     pub(super) fn queue(&self, name: &str) -> BeanstalkdQueue {
-        let ledger = SqliteQueue::open(&self.directory.path().join(name).join("queue.db")).unwrap();
+        let ledger = SqliteQueue::open(&self.ledger(name)).unwrap();
         let address = format!("beanstalkd://127.0.0.1:{}", self.port).parse().unwrap();
         BeanstalkdQueue::new(address, ledger, LEASE).unwrap()
+    }
+
+    /// The file of the data directory `name`.
+    pub(super) fn ledger(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name).join("queue.db")
     }
 
     /// A connection of somebody else's.

@@ -99,6 +99,12 @@ impl<'a> Mapping<'a> {
 }
 
 impl JobStats {
+    /// How many reservations before the present one have ended without a word: their connections ended, or their time
+    /// was over. Whoever lives and works releases, buries or deletes.
+    pub(super) fn deaths(&self) -> u32 {
+        self.reserves.saturating_sub(1).saturating_sub(self.releases).saturating_sub(self.buries)
+    }
+
     pub(super) fn read(yaml: &str) -> Option<Self> {
         let mapping = Mapping::read(yaml)?;
         let state = match mapping.text("state")? {
@@ -184,6 +190,8 @@ mod tests {
         assert_eq!((stats.age, stats.ttr), (2, 3));
         assert_eq!((stats.reserves, stats.timeouts, stats.releases), (3, 1, 0));
         assert_eq!((stats.buries, stats.kicks), (1, 2));
+        assert_eq!(JobStats::read(&JOB.replace("buries: 1", "buries: 0")).map(|stats| stats.deaths()), Some(2));
+        assert_eq!(stats.deaths(), 1, "one of the two reservations before ended in a burial");
         let newer = JOB.replace("night", "\"night\"").replace("age: 2", "age: -1") + "new: thing\n";
         assert_eq!(JobStats::read(&newer), Some(JobStats { age: 0, ..stats }));
     }

@@ -4,7 +4,10 @@ use super::fixture::{Fixture, LEASE, claim, document, eventually, failed, find, 
 use super::stats::JobState;
 use crate::job::{Decision, Document, JobId, Span, State, Tube, Verdict};
 use crate::queue::{Action, Filter, Interest, Queue, QueueError, Refusal, Submission};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 mod crashes;
 
@@ -50,6 +53,116 @@ async fn what_was_reserved_while_waiting_goes_to_the_next_claim_or_back() {
     fixture.await_state(2, Some(JobState::Ready)).await;
     let claimed = claim(&queue, &me).await.unwrap();
     assert_eq!((claimed.lease.id, claimed.attempts, claimed.granted), (forgotten, 1, 1), "it was not its fault");
+}
+
+#[tokio::test]
+async fn a_job_that_one_node_has_given_back_is_not_dead_for_another() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (queue, me) = (fixture.queue("a"), worker("a"));
+    let id = submit(&queue, Document { max_attempts: 1, ..document() }).await;
+    for _ in 0..2 {
+        let claimed = claim(&queue, &me).await.unwrap();
+        queue.give_back(&me, &claimed).await.unwrap();
+    }
+    let claimed = claim(&fixture.queue("b"), &worker("b")).await.unwrap();
+    assert_eq!((claimed.lease.id, claimed.attempts, claimed.granted), (id, 1, 1));
+}
+
+#[tokio::test]
+async fn a_claim_leaves_a_place_for_what_is_being_waited_for() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (queue, me) = (fixture.queue("a"), worker("a"));
+    let tubes = [Tube::default()];
+    let mut work = queue.watch(Interest::Work(tubes.to_vec()));
+    work.changed(Duration::from_millis(100)).await;
+    let other = fixture.queue("b");
+    for _ in 0..3 {
+        submit(&other, document()).await;
+    }
+    // The server has given the first one to the wait by now; the claim must not fill all slots beside it.
+    let mut claimed = queue.claim(&me, &tubes, 2).await.unwrap();
+    while claimed.len() < 2 {
+        work.changed(Duration::from_secs(20)).await;
+        claimed.extend(queue.claim(&me, &tubes, 2 - claimed.len()).await.unwrap());
+    }
+    assert_eq!(fixture.stats(3).await.unwrap().reserves, 0, "it was reserved although there is no slot for it");
+}
+
+#[tokio::test]
+async fn a_job_that_was_waited_for_is_kept_although_an_earlier_one_was_claimed() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (queue, me) = (fixture.queue("a"), worker("a"));
+    let (mut work, other) = (queue.watch(Interest::Work(vec![Tube::default()])), fixture.queue("b"));
+    for number in 1..=8 {
+        submit(&other, document()).await;
+        work.changed(Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(claim(&queue, &me).await.unwrap().lease.attempt, 1);
+        assert_eq!(fixture.stats(number).await.unwrap().reserves, 1, "it was given back and reserved again");
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_write_anything_down_reserves_nothing() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (full, other, me) = (fixture.queue("full"), fixture.queue("b"), worker("full"));
+    full.register(&me).await.unwrap();
+    let id = submit(&other, Document { max_attempts: 1, ..document() }).await;
+    fixture.connection().await.put(&Tube::default(), 2_000, 0, 60, b"rubbish").await.unwrap();
+    let file = rusqlite::Connection::open(fixture.ledger("full")).unwrap();
+    for table in ["jobs", "unreadable"] {
+        let full =
+            format!("CREATE TRIGGER full_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'full'); END");
+        file.execute_batch(&full).unwrap();
+    }
+    for _ in 0..10 {
+        full.claim(&me, &[Tube::default()], 1).await.unwrap_err();
+    }
+    let reserves = async |number| fixture.stats(number).await.unwrap().reserves;
+    assert_eq!((reserves(1).await, reserves(2).await), (1, 0));
+    let mut connection = fixture.connection().await;
+    assert!(connection.kick_job(1).await.unwrap(), "it was put off");
+    assert_eq!(claim(&other, &worker("b")).await.unwrap().lease.id, id, "a healthy node runs it");
+    // There is a little room, and then more.
+    file.execute_batch("DROP TRIGGER full_jobs").unwrap();
+    for _ in 0..10 {
+        full.claim(&me, &[Tube::default()], 1).await.unwrap_err();
+    }
+    assert_eq!(reserves(2).await, 1);
+    file.execute_batch("DROP TRIGGER full_unreadable").unwrap();
+    assert!(connection.kick_job(2).await.unwrap());
+    assert!(claim(&full, &me).await.is_none());
+    assert_eq!(fixture.stats(2).await.unwrap().state, JobState::Buried);
+    assert_eq!(full.unreadable().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("beanstalkd://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut command, counted) = ([0; 100], Arc::clone(&counted));
+            tokio::spawn(async move {
+                while stream.read(&mut command).await.is_ok_and(|length| length > 0) {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(b"TIMED_OUT\r\n").await.unwrap();
+                }
+            });
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = crate::queue::sqlite::SqliteQueue::open(&directory.path().join("queue.db")).unwrap();
+    let queue = super::BeanstalkdQueue::new(address, ledger, LEASE).unwrap();
+    let mut work = queue.watch(Interest::Work(vec![Tube::default()]));
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1_200) {
+        work.changed(Duration::from_secs(1)).await;
+    }
+    assert!((2..=4).contains(&asked.load(Ordering::SeqCst)));
+    server.abort();
 }
 
 #[tokio::test]

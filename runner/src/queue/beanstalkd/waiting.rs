@@ -20,62 +20,93 @@ const KEPT: Duration = Duration::from_millis(500);
 /// How often is looked for changes of which only the server knows.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What waits have brought, and may bring yet.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Waits that are under way, by their tubes: the server may give each of them a job at any moment.
+    rounds: Vec<Vec<Tube>>,
+    kept: Vec<Kept>,
+}
+
 /// A job that was reserved while somebody waited for one.
-pub(super) struct Kept {
+struct Kept {
     connection: Connection,
     reserved: Reserved,
     tubes: Vec<Tube>,
+    since: Instant,
+    /// Whether somebody waits who would claim it.
+    is_open: Arc<AtomicBool>,
+}
+
+impl Kept {
+    fn is_wanted(&self) -> bool {
+        self.is_open.load(Ordering::Acquire) && self.since.elapsed() < KEPT
+    }
 }
 
 impl Shared {
-    /// A job of these tubes that was waited for.
-    pub(super) fn take_kept(&self, tubes: &[Tube]) -> Option<(Connection, Reserved)> {
-        let mut kept = lock(&self.kept);
-        let at = kept.iter().position(|kept| kept.tubes == tubes)?;
-        let Kept { connection, reserved, .. } = kept.swap_remove(at);
-        Some((connection, reserved))
+    /// A job of these tubes that was waited for; if there is none, how many may come of waits that are under way.
+    pub(super) fn take_kept(&self, tubes: &[Tube]) -> Result<(Connection, Reserved), usize> {
+        let mut waiting = lock(&self.waiting);
+        match waiting.kept.iter().position(|kept| kept.tubes == tubes) {
+            Some(at) => {
+                let Kept { connection, reserved, .. } = waiting.kept.swap_remove(at);
+                Ok((connection, reserved))
+            }
+            None => Err(waiting.rounds.iter().filter(|round| *round == tubes).count()),
+        }
     }
 
-    /// Gives back what nobody has claimed.
-    pub(super) async fn give_kept_back(&self) {
-        let kept = std::mem::take(&mut *lock(&self.kept));
+    /// Gives back all that nobody has claimed.
+    pub(super) async fn give_all_kept_back(&self) {
+        let kept = std::mem::take(&mut lock(&self.waiting).kept);
+        self.give_kept_back(kept).await;
+    }
+
+    async fn give_kept_back(&self, kept: Vec<Kept>) {
         for Kept { mut connection, reserved, .. } in kept {
-            // If any of this fails, the end of the connection does the same, and the reservation is counted.
-            if let Ok(Some(stats)) = connection.stats_job(reserved.number).await
-                && let Ok(priority) = self.note_given_back(&reserved, &stats).await
-                && connection.release(reserved.number, priority, 0).await.is_ok()
-            {
+            // If the server cannot be told, the end of the connection does the same, and the reservation is counted.
+            let Ok(Some(stats)) = connection.stats_job(reserved.number).await else { continue };
+            let priority = self.note_given_back(&reserved, &stats).await;
+            if connection.release(reserved.number, priority, 0).await.is_ok() {
                 self.server.give_back(connection);
             }
         }
     }
 
-    /// Waits until a job is there, or until the round is over, and keeps the job for whoever claims next. Whether the
-    /// server could be asked; if not, the next claim says so.
-    async fn wait_for_job(self: Arc<Self>, tubes: Vec<Tube>, is_open: Arc<AtomicBool>) -> bool {
-        let Ok(mut connection) = self.server.connect().await else { return false };
-        let reserved = async {
-            connection.watch(&tubes).await?;
-            connection.reserve(seconds(ROUND)).await
-        };
-        match reserved.await {
-            Ok(Some(reserved)) => {
-                lock(&self.kept).push(Kept { connection, reserved, tubes });
-                let shared = Arc::clone(&self);
-                self.server.spawn(async move {
-                    let since = Instant::now();
-                    while is_open.load(Ordering::Acquire) && since.elapsed() < KEPT {
-                        tokio::time::sleep(KEPT / 20).await;
-                    }
-                    shared.give_kept_back().await;
-                });
-                true
+    /// Begins to wait until a job is there, or until the round is over, and keeps the job for whoever claims next.
+    /// Whether the server has waited as it was asked to; if it could not be asked, the next claim says so.
+    fn wait_for_job(self: &Arc<Self>, tubes: &[Tube], is_open: &Arc<AtomicBool>) -> JoinHandle<bool> {
+        let (shared, tubes, is_open) = (Arc::clone(self), tubes.to_vec(), Arc::clone(is_open));
+        lock(&self.waiting).rounds.push(tubes.clone());
+        self.server.spawn(async move {
+            let since = Instant::now();
+            let reserved = shared.reserve_within(&tubes, seconds(ROUND)).await;
+            let mut waiting = lock(&shared.waiting);
+            if let Some(at) = waiting.rounds.iter().position(|round| *round == tubes) {
+                waiting.rounds.swap_remove(at);
             }
-            Ok(None) => {
-                self.server.give_back(connection);
-                true
+            let has_waited = since.elapsed() >= ROUND / 2;
+            match reserved {
+                Ok(Some((connection, reserved))) => {
+                    waiting.kept.push(Kept { connection, reserved, tubes, since: Instant::now(), is_open });
+                    drop(waiting);
+                    shared.server.spawn(Arc::clone(&shared).give_back_in_time());
+                    true
+                }
+                Ok(None) => has_waited,
+                Err(_) => false,
             }
-            Err(_) => false,
+        })
+    }
+
+    /// Gives a job back that nobody claims; others may be wanted still.
+    async fn give_back_in_time(self: Arc<Self>) {
+        let since = Instant::now();
+        while since.elapsed() <= KEPT {
+            tokio::time::sleep(KEPT / 20).await;
+            let unwanted = lock(&self.waiting).kept.extract_if(.., |kept| !kept.is_wanted()).collect();
+            self.give_kept_back(unwanted).await;
         }
     }
 }
@@ -99,14 +130,12 @@ impl Work {
 impl Watch for Work {
     async fn changed(&mut self, limit: Duration) {
         let until = Instant::now() + limit;
-        while lock(&self.shared.kept).is_empty() && Instant::now() < until {
-            let round = self.round.get_or_insert_with(|| {
-                let wait = Arc::clone(&self.shared).wait_for_job(self.tubes.clone(), Arc::clone(&self.is_open));
-                self.shared.server.spawn(wait)
-            });
-            let Ok(could_ask) = tokio::time::timeout_at(until, round).await else { return };
+        while lock(&self.shared.waiting).kept.is_empty() && Instant::now() < until {
+            let round = self.round.get_or_insert_with(|| self.shared.wait_for_job(&self.tubes, &self.is_open));
+            let Ok(has_waited) = tokio::time::timeout_at(until, round).await else { return };
             self.round = None;
-            if !could_ask.unwrap_or(false) {
+            if !has_waited.unwrap_or(false) {
+                // Whoever asks again and again must not do so without a pause.
                 tokio::time::sleep_until(until.min(Instant::now() + KEPT)).await;
                 return;
             }

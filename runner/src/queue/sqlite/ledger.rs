@@ -5,6 +5,7 @@
 //! worker of the file's own queue gets it: a row's `host` says who alone may take the job, and that is the server,
 //! under a name that no worker has.
 
+mod blame;
 mod changes;
 mod ending;
 mod kind;

@@ -156,6 +156,23 @@ async fn jobs_that_were_claimed_ahead_in_vain_go_to_other_workers_as_if_nothing_
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_ahead_where_that_cannot_be_undone() {
+    let fixture = Fixture::new();
+    fixture.queue.keeps_claims.store(true, Ordering::SeqCst);
+    let endless = fixture.submit_endless().await;
+    let quick = fixture.submit_many(10).await;
+    let mut running = fixture.start_after(options(1), |worker| {
+        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now()));
+    });
+    assert_eq!(running.told().await, Told::Started(endless, 1));
+    // A claim takes no more than some milliseconds.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((fixture.count(State::Running).await, fixture.count(State::Ready).await), (1, quick.len() as u64));
+    running.shutdown.send_replace(Shutdown::Now);
+    assert_eq!(running.end().await, 1);
+}
+
+#[tokio::test]
 async fn a_running_guest_is_stopped_when_its_job_is_cancelled_and_its_log_is_kept() {
     let fixture = Fixture::new();
     let id = fixture.submit_endless().await;

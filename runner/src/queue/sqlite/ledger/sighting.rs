@@ -1,6 +1,6 @@
 //! A job that a worker has reserved: what this file says to it.
 
-use super::{Counts, Known, Ledger, Place, ending, host, is_forgotten, known};
+use super::{Counts, Known, Ledger, Place, blame, ending, host, is_forgotten, known};
 use crate::job::{Document, Job, JobId, State, Verdict};
 use crate::queue::sqlite::fault::Fault;
 use crate::queue::sqlite::records::{self, time};
@@ -52,6 +52,8 @@ pub(in crate::queue) struct Sighting {
     pub(in crate::queue) place: Place,
     /// When it was put, to the second.
     pub(in crate::queue) put_at: Timestamp,
+    /// How many reservations before have died with their workers, as far as the server knows.
+    pub(in crate::queue) deaths: u32,
 }
 
 /// What is to be done with it.
@@ -86,7 +88,7 @@ impl Ledger {
 }
 
 fn give_back(connection: &Connection, server: &str, sighting: Sighting) -> Result<(), Fault> {
-    let Sighting { id, document, place, put_at } = sighting;
+    let Sighting { id, document, place, put_at, .. } = sighting;
     let id = match id {
         Some(id) => id,
         None => same(connection, server, place)?.unwrap_or_else(JobId::new),
@@ -106,7 +108,7 @@ fn rule(
     worker: &WorkerId,
     now: Timestamp,
 ) -> Result<Ruling, Fault> {
-    let Sighting { id, document, place, put_at } = sighting;
+    let Sighting { id, document, place, put_at, deaths } = sighting;
     let id = match id {
         Some(id) => id,
         None => same(connection, server, place)?.unwrap_or_else(JobId::new),
@@ -128,7 +130,7 @@ fn rule(
         connection.prepare_cached(GRANT)?.execute((seq, place.number, place.counts.kicks))?;
     }
     put(connection, seq, server, place)?;
-    take(connection, seq, id, document, (place.counts, worker, now.as_millisecond()))
+    take(connection, seq, id, document, (place.counts, deaths, worker, now.as_millisecond()))
 }
 
 fn taken(id: JobId) -> Ruling {
@@ -208,7 +210,7 @@ fn take(
     seq: i64,
     id: JobId,
     document: Document,
-    (counts, worker, now): (Counts, &WorkerId, i64),
+    (counts, deaths, worker, now): (Counts, u32, &WorkerId, i64),
 ) -> Result<Ruling, Fault> {
     let (attempts, uncounted, max_attempts, kicks, submitted_at, ready_at, expires_at): (
         u32,
@@ -233,13 +235,16 @@ fn take(
     }
     // A server that has replayed its binlog counts from what was written there.
     let attempt = counts.reserves.max(attempts.saturating_add(1));
-    let (counted, granted) = (attempt.saturating_sub(uncounted), settle::granted(max_attempts, kicks));
-    if counted > granted {
-        let message = format!("it was reserved {counted} times and may be tried {granted} times: its workers died");
+    let granted = settle::granted(max_attempts, kicks);
+    let spent = blame::spent(connection, seq, deaths)?;
+    if spent >= granted {
+        let message = format!("it was tried {spent} times and may be tried {granted} times: its workers died");
         let ended = Ended { state: State::Dead, verdict: &Verdict::Lost { message }, published: None };
         settle::end(connection, seq, &ended, now)?;
         return Ok(Ruling::Dead);
     }
+    // If others have reserved it more often than it may be tried, this is the last time.
+    let counted = attempt.saturating_sub(uncounted).min(granted);
     connection.prepare_cached(TAKE)?.execute(named_params! {
         ":seq": seq,
         ":attempt": attempt,

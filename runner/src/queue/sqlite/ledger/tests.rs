@@ -20,7 +20,7 @@ fn sighting(id: Option<JobId>, document: &Document, number: u64, reserves: u32) 
     let counts = Counts { reserves, ..Counts::default() };
     let place = Place { number, body: Digest::of(document.canonical()), counts };
     let put_at = Timestamp::from_millisecond(1_800_000_000_000).unwrap();
-    Sighting { id, document: document.clone(), place, put_at }
+    Sighting { id, document: document.clone(), place, put_at, deaths: 0 }
 }
 
 async fn run(ledger: &Ledger, sighting: Sighting) -> crate::queue::Claimed {
@@ -76,7 +76,8 @@ async fn attempts_are_counted_by_the_server_and_never_given_twice() {
     let next = run(&ledger, sighting(Some(id), &document(), 7, 1)).await;
     assert_eq!((next.lease.attempt, next.attempts), (3, 3));
     end(&ledger, &next, failed(), retry).await;
-    let used_up = ledger.sight(sighting(Some(id), &document(), 7, 4), &worker("a")).await.unwrap();
+    let died = Sighting { deaths: 1, ..sighting(Some(id), &document(), 7, 4) };
+    let used_up = ledger.sight(died, &worker("a")).await.unwrap();
     assert!(matches!(used_up, Ruling::Dead), "{used_up:?}");
     let again = ledger.sight(sighting(Some(id), &document(), 7, 5), &worker("a")).await.unwrap();
     assert!(matches!(again, Ruling::Dead), "nobody has kicked it");
@@ -84,6 +85,23 @@ async fn attempts_are_counted_by_the_server_and_never_given_twice() {
     kicked.place.counts.kicks = 1;
     let kicked = run(&ledger, kicked).await;
     assert_eq!((kicked.lease.attempt, kicked.granted), (6, 6));
+}
+
+#[tokio::test]
+async fn a_job_that_others_have_reserved_in_vain_is_tried_once_and_no_more() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let once = Document { max_attempts: 1, ..document() };
+    let last = run(&ledger, sighting(Some(id), &once, 7, 9)).await;
+    assert_eq!((last.lease.attempt, last.attempts, last.granted), (9, 1, 1));
+    end(&ledger, &last, Verdict::Interrupted { message: "x".to_owned() }, Decision::Retry(Duration::ZERO)).await;
+    let again = run(&ledger, sighting(Some(id), &once, 7, 10)).await;
+    assert_eq!((again.lease.attempt, again.attempts, again.granted), (10, 1, 1));
+    // It has taken this worker with it; the server, which was killed as well, does not know.
+    let dead = ledger.sight(sighting(Some(id), &once, 7, 1), &worker("b")).await.unwrap();
+    assert!(matches!(dead, Ruling::Dead), "{dead:?}");
+    let elsewhere = Sighting { deaths: 1, ..sighting(None, &once, 8, 2) };
+    assert!(matches!(ledger.sight(elsewhere, &worker("b")).await.unwrap(), Ruling::Dead));
 }
 
 #[tokio::test]
