@@ -38,7 +38,6 @@ mod sharing;
 mod status;
 mod submit;
 mod subscription;
-mod takeover;
 mod timings;
 mod tubes;
 mod watch;

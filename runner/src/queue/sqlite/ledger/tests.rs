@@ -241,7 +241,7 @@ async fn a_job_is_not_forgotten_before_the_server_has_heard_of_its_end() {
     let lease = run(&ledger, sighting(Some(id), &document(), 1, 1)).await.lease;
     let done =
         Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), published: true };
-    ledger.begin(&worker("a"), &lease, done).await.unwrap();
+    ledger.begin(&worker("a"), &lease, done, 1).await.unwrap();
     ledger.commit(&lease, &worker("a")).await.unwrap();
     assert_eq!(ledger.forget(&ALL, 9).await.unwrap(), 0);
     assert_eq!(ledger.open().await.unwrap().len(), 1);

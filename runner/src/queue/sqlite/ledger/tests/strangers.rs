@@ -84,7 +84,7 @@ async fn run_as_stranger(ledger: &Ledger, number: u64) -> Claimed {
 
 async fn begin(ledger: &Ledger, lease: &crate::queue::Lease, verdict: Verdict, decision: Decision) {
     let settlement = Settlement { verdict, decision, usage: Usage::default(), published: true };
-    ledger.begin(&worker(WORKER), lease, settlement).await.unwrap();
+    ledger.begin(&worker(WORKER), lease, settlement, 1).await.unwrap();
 }
 
 fn rows(fixture: &Fixture) -> Vec<String> {
