@@ -157,6 +157,16 @@ impl SqliteQueue {
         let clock = Arc::clone(&self.shared.clock);
         self.shared.writer.call(move |connection| work(connection, clock())).await
     }
+
+    /// The same for a worker's heartbeat. That the file is locked it has to know well before its leases are over.
+    async fn beat<T, F>(&self, worker: &WorkerId, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
+    {
+        let clock = Arc::clone(&self.shared.clock);
+        self.shared.writer.call_unless_locked(worker.lease / 4, move |connection| work(connection, clock())).await
+    }
 }
 
 #[async_trait]
@@ -186,12 +196,11 @@ impl Queue for SqliteQueue {
     }
 
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
-        let (patience, clock) = (worker.lease / 4, Arc::clone(&self.shared.clock));
-        let (worker, leases) = (worker.clone(), leases.to_vec());
-        let beat = move |connection: &rusqlite::Connection| {
-            workers::heartbeat(connection, &worker, &leases, clock().as_millisecond())
-        };
-        self.shared.writer.call_unless_locked(patience, beat).await
+        let (beating, leases) = (worker.clone(), leases.to_vec());
+        self.beat(worker, move |connection, now| {
+            workers::heartbeat(connection, &beating, &leases, now.as_millisecond())
+        })
+        .await
     }
 
     async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {

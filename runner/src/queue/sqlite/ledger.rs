@@ -198,11 +198,11 @@ impl Ledger {
 
     /// Takes note of a worker, for whoever asks who works here.
     pub(in crate::queue) async fn beat(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        let (server, worker) = (Arc::clone(&self.server), worker.clone());
+        let (server, beating) = (Arc::clone(&self.server), worker.clone());
         self.queue
-            .write(move |connection, now| {
-                let lease = i64::try_from(worker.lease.as_millis()).unwrap_or(i64::MAX / 4);
-                let row = (worker.start.as_bytes(), &server, &worker.name, now.as_millisecond(), lease);
+            .beat(worker, move |connection, now| {
+                let lease = i64::try_from(beating.lease.as_millis()).unwrap_or(i64::MAX / 4);
+                let row = (beating.start.as_bytes(), &server, &beating.name, now.as_millisecond(), lease);
                 connection.prepare_cached(BEAT)?.execute(row)?;
                 // Nobody asks any more for those who have gone without a word.
                 connection

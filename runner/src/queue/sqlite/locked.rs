@@ -1,4 +1,4 @@
-//! Knowing that somebody else has the file locked, before the waiting for that is over.
+//! Knowing that somebody else has the file locked, before the waiting for that is over, and for a while afterwards.
 //!
 //! SQLite asks a function again and again whether to go on waiting, and gives it nothing but a count. So each thread has
 //! a place of its own where that function leaves word.
@@ -12,23 +12,33 @@ use std::time::{Duration, Instant};
 const LATELY: Duration = Duration::from_millis(100);
 /// How often it is looked whether a thread waits.
 const LOOK: Duration = Duration::from_millis(10);
+/// In this time after a long lock all who were kept out have their turn.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 
 thread_local! {
     static HERE: RefCell<Option<Locked>> = const { RefCell::new(None) };
 }
 
-/// When a thread last found the file locked by somebody else.
+/// How somebody else's locks have kept a thread from the file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Locked(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Locked(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Since when the thread waits, and when it last found the file locked, if it has not got it since.
+    waits: Option<(Instant, Instant)>,
+    /// How long the last wait was that was no ordinary one, and when it was over.
+    over: Option<(Duration, Instant)>,
+}
 
 impl Locked {
-    /// From now on it is told here when this thread finds the file locked.
+    /// From now on it is told here when this thread finds the file locked, and when it gets it.
     pub(super) fn watch_this_thread(&self) {
         HERE.set(Some(self.clone()));
     }
 
     fn is_now(&self) -> bool {
-        lock(&self.0).is_some_and(|found| found.elapsed() < LATELY)
+        lock(&self.0).waits.is_some_and(|(_, found)| found.elapsed() < LATELY)
     }
 
     /// Waits for `patience`, and then until the thread finds the file locked.
@@ -38,13 +48,34 @@ impl Locked {
             tokio::time::sleep(LOOK).await;
         }
     }
+
+    /// Whether the thread has got the file just now, after having been kept out for longer than this.
+    pub(super) fn is_just_over(&self, long: Duration) -> bool {
+        lock(&self.0).over.is_some_and(|(lasted, over)| lasted > long && over.elapsed() < AFTERWARDS)
+    }
 }
 
 /// Leaves word that this thread finds the file locked.
 pub(super) fn found() {
+    tell(|seen, now| {
+        let waits = seen.waits.filter(|(_, found)| now.duration_since(*found) < LATELY);
+        seen.waits = Some((waits.map_or(now, |(since, _)| since), now));
+    });
+}
+
+/// Leaves word that this thread has got the file.
+pub(super) fn got() {
+    tell(|seen, _| {
+        let over = seen.waits.take().map(|(since, found)| (found.duration_since(since), found));
+        // What is ordinary in the crowd after a long lock is not to hide it.
+        seen.over = over.filter(|(lasted, _)| *lasted >= AFTERWARDS).or(seen.over);
+    });
+}
+
+fn tell(what: impl FnOnce(&mut Seen, Instant)) {
     HERE.with_borrow(|here| {
         if let Some(locked) = here {
-            *lock(&locked.0) = Some(Instant::now());
+            what(&mut lock(&locked.0), Instant::now());
         }
     });
 }

@@ -58,11 +58,12 @@ impl SqliteQueue {
         let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
         let begun = |start| Some((start, self.shared.begun.read(start)?));
         let begun: HashMap<_, _> = silent.iter().filter_map(|beat| begun(beat.start)).collect();
-        let asked = Instant::now();
+        let long = (shortest / 10).max(Duration::from_secs(1));
+        let (asked, locked) = (Instant::now(), self.shared.writer.locked().clone());
         self.write(move |connection, now| {
             // Whatever kept this from the file, a long transaction of a third process perhaps, kept heartbeats
-            // from it too. They come first; the next call will see.
-            if asked.elapsed() > (shortest / 10).max(Duration::from_secs(1)) {
+            // from it too. They come first, also if this was asked only just before the end; the next call will see.
+            if asked.elapsed() > long || locked.is_just_over(long) {
                 return Ok(Vec::new());
             }
             take_over(connection, &silent, &begun, now.as_millisecond())

@@ -6,7 +6,7 @@
 
 use super::fault::Fault;
 use super::lane::Lane;
-use super::locked::Locked;
+use super::locked::{self, Locked};
 use super::timings::Tally;
 use super::watch::Changes;
 use crate::queue::QueueError;
@@ -83,6 +83,11 @@ impl Writer {
             serve(&connection, commands, &changes, &file);
         })?;
         Ok(Self { lane, path: path.to_owned(), locked })
+    }
+
+    /// How others' locks have kept the thread from the file.
+    pub(super) fn locked(&self) -> &Locked {
+        &self.locked
     }
 
     /// Runs `work` in a transaction and returns what it returned, once that is on disk; if it fails, nothing of
@@ -171,6 +176,7 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>
 fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
     let execute = |sql| connection.prepare_cached(sql)?.execute([]);
     execute("BEGIN IMMEDIATE")?;
+    locked::got();
     let mut tally = Tally::default();
     for command in group {
         execute("SAVEPOINT command")?;

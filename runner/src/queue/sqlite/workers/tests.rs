@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::job::{Document, State};
-use crate::queue::sqlite::SqliteQueue;
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, worker};
+use crate::queue::sqlite::{Sharing, SqliteQueue, open};
 use crate::queue::{Queue, QueueError};
 
 #[test]
@@ -162,4 +162,31 @@ async fn what_a_lost_worker_had_claimed_and_not_begun_does_not_count() {
     assert!(told.starts_with("interrupted: worker a") && told.ends_with("it had not begun the attempt"), "{told}");
     let again = fixture.claim("b").await.unwrap();
     assert_eq!((again.lease, again.attempts), (Lease { id: waiting.id, attempt: 2 }, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_taken_over_before_those_who_were_kept_out_by_a_long_lock_had_their_turn() {
+    let fixture = Fixture::new();
+    let (start, observer) = (Instant::now(), worker("observer"));
+    fixture.submit(document()).await;
+    fixture.queue.register(&worker("a")).await.unwrap();
+    fixture.claim("a").await.unwrap();
+    let first = fixture.queue.take_over_by(clock(start, 100), &observer).await.unwrap();
+    assert!(first.is_empty(), "it sees the heartbeat for the first time");
+    let other = open::writer(&fixture.path(), Sharing::OneMachine).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waits = fixture.submit(document());
+    let asks = async {
+        tokio::time::sleep(LEASE / 10 + Duration::from_millis(200)).await;
+        let late = fixture.queue.take_over_by(clock(start, 200), &observer);
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            other.execute_batch("ROLLBACK").unwrap();
+        };
+        tokio::join!(late, ends).0
+    };
+    let (_, taken) = tokio::join!(waits, asks);
+    assert!(taken.unwrap().is_empty(), "a heartbeat may be on its way");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(fixture.queue.take_over_by(clock(start, 200), &observer).await.unwrap().len(), 1, "it was not");
 }
