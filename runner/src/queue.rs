@@ -8,6 +8,7 @@ pub mod beanstalkd;
 #[cfg(test)]
 mod conformance;
 mod delivery;
+mod error;
 mod filter;
 pub mod sqlite;
 mod status;
@@ -15,6 +16,7 @@ mod unreadable;
 
 pub use action::{Acted, Action, PATCHABLE, Refusal};
 pub use delivery::{Delivered, Delivery};
+pub use error::QueueError;
 pub use filter::{Filter, Retention, Times};
 pub use status::{Attempts, COUNTED, LISTED, Oldest, Recent, Spread, Status, Timing, WorkerStatus};
 pub use unreadable::{Numbered, Unreadable};
@@ -24,49 +26,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
 use url::Url;
-
-/// What went wrong with a queue.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum QueueError {
-    /// The id is taken by another document, or by a job of another queue of the data directory.
-    #[error(
-        "the id {0} was submitted before with another document, or to another queue; use a new id, or submit the same \
-         document to the same queue"
-    )]
-    IdTaken(JobId),
-    /// Another job holds the unique key.
-    #[error("the unique key {key:?} is held by job {holder}")]
-    NotUnique {
-        /// The key.
-        key: String,
-        /// The job that holds it.
-        holder: JobId,
-    },
-    /// The lease is no longer this worker's.
-    #[error("attempt {attempt} of job {id} is no longer leased to this worker")]
-    Stale {
-        /// The job.
-        id: JobId,
-        /// The attempt that the lease was for.
-        attempt: u32,
-    },
-    /// The backend has no way to do that.
-    #[error("{backend} cannot {what}; {instead}")]
-    Unsupported {
-        /// Which backend.
-        backend: &'static str,
-        /// What was asked of it, as words that follow "cannot".
-        what: String,
-        /// What to do instead.
-        instead: &'static str,
-    },
-    /// Somebody else keeps the queue locked, so that nobody but them can change anything.
-    #[error("{0}")]
-    Busy(String),
-    /// What the backend says.
-    #[error("{0}")]
-    Backend(String),
-}
 
 /// A job for a queue to keep; the id is decided before, so that submitting again changes nothing.
 #[derive(Debug, Clone)]

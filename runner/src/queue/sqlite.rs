@@ -123,13 +123,7 @@ impl SqliteQueue {
     }
 
     fn try_open(path: &Path, sharing: Sharing, clock: Clock) -> Result<Self, Fault> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|error| {
-                Fault::Unusable(format!(
-                    "its directory cannot be made ({error}); check the path and who may write there"
-                ))
-            })?;
-        }
+        open::make_directory(path)?;
         let changes = Arc::new(Changes::new());
         let writer = Writer::start(open::writer(path, sharing)?, path, Arc::clone(&changes))?;
         let watcher = Watcher::start(open::reader(path, sharing)?, sharing, Arc::clone(&changes))?;
@@ -156,16 +150,6 @@ impl SqliteQueue {
     {
         let clock = Arc::clone(&self.shared.clock);
         self.shared.writer.call(move |connection| work(connection, clock())).await
-    }
-
-    /// The same for a worker's heartbeat. That the file is locked it has to know well before its leases are over.
-    async fn beat<T, F>(&self, worker: &WorkerId, work: F) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&rusqlite::Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
-    {
-        let clock = Arc::clone(&self.shared.clock);
-        self.shared.writer.call_unless_locked(worker.lease / 4, move |connection| work(connection, clock())).await
     }
 }
 

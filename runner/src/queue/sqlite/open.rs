@@ -12,6 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where a lock is a request to a file server, which many machines send.
 const SHARED_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Makes the directory of a queue's file if there is none.
+pub(super) fn make_directory(path: &Path) -> Result<(), Fault> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| {
+        Fault::Unusable(format!("its directory cannot be made ({error}); check the path and who may write there"))
+    })
+}
+
 /// Opens the connection that writes, makes the file if there is none, and brings it to the newest schema.
 ///
 /// # Errors

@@ -5,8 +5,10 @@ use super::settle::{self, Ending};
 use super::{SqliteQueue, lock};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
 use crate::queue::{Lease, QueueError, Recalled, WorkerId};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const RUNNING: &str = "
@@ -45,6 +47,17 @@ impl Silence {
 }
 
 impl SqliteQueue {
+    /// Runs `work` in the writing thread for a worker's heart. That the file is locked it has to know well before the
+    /// leases are over.
+    pub(super) async fn beat<T, F>(&self, worker: &WorkerId, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
+    {
+        let clock = Arc::clone(&self.shared.clock);
+        self.shared.writer.call_unless_locked(worker.lease / 4, move |connection| work(connection, clock())).await
+    }
+
     /// [`Queue::take_over`] by any monotonic clock.
     pub(super) async fn take_over_by(
         &self,

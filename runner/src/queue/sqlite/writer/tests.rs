@@ -1,0 +1,100 @@
+//! What is answered, and when.
+
+use super::*;
+use crate::queue::sqlite::{Sharing, open};
+use std::time::Instant;
+
+fn writer(path: &Path) -> Writer {
+    Writer::start(open::writer(path, Sharing::OneMachine).unwrap(), path, Arc::new(Changes::new())).unwrap()
+}
+
+fn insert(connection: &Connection, name: &str) -> Result<(), Fault> {
+    connection
+        .execute("INSERT INTO workers (start, name, started_at, lease_ms) VALUES (randomblob(16), ?1, 0, 0)", [name])?;
+    Ok(())
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let connection = open::reader(path, Sharing::OneMachine).unwrap();
+    let mut statement = connection.prepare("SELECT name FROM workers ORDER BY name").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn an_answer_comes_only_after_the_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    // Whoever is answered looks at once through another connection, while more commands keep coming.
+    let calls = (0..100).map(|i| {
+        let (writer, path) = (&writer, &path);
+        async move {
+            let name = format!("{i:03}");
+            let inserted = name.clone();
+            writer.call(move |connection| insert(connection, &inserted)).await.unwrap();
+            assert!(names(path).contains(&name), "{name} was answered before it was there");
+        }
+    });
+    futures_util::future::join_all(calls).await;
+}
+
+#[tokio::test]
+async fn a_command_that_fails_takes_no_other_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    let (gate, wait) = std::sync::mpsc::channel::<()>();
+    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+    let good = writer.call(|connection| insert(connection, "good"));
+    let bad = writer.call(|connection| {
+        insert(connection, "bad")?;
+        connection
+            .execute("INSERT INTO workers (start, name, started_at, lease_ms) VALUES ('short', 'x', 0, 0)", [])?;
+        Ok(())
+    });
+    let also_good = writer.call(|connection| insert(connection, "good too"));
+    let opened = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(gate);
+    };
+    let (_, good, bad, also_good, ()) = tokio::join!(first, good, bad, also_good, opened);
+    assert!(good.is_ok() && also_good.is_ok());
+    assert!(matches!(bad, Err(QueueError::Backend(_))));
+    assert_eq!(names(&path), ["good", "good too"]);
+}
+
+#[tokio::test]
+async fn a_file_that_stays_locked_is_an_error_that_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    let other = open::writer(&path, Sharing::OneMachine).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err();
+    assert!(matches!(&refusal, QueueError::Busy(_)), "{refusal}");
+    assert!(refusal.to_string().contains("queue.db: another process has kept the file locked"), "{refusal}");
+    let (patience, asked) = (Duration::from_millis(200), Instant::now());
+    let refusal = writer.call_unless_locked(patience, |connection| insert(connection, "hurried")).await.unwrap_err();
+    assert!(matches!(refusal, QueueError::Busy(_)), "{refusal}");
+    assert!(asked.elapsed() >= patience && asked.elapsed() < 10 * patience, "{:?}", asked.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    writer.call(|connection| insert(connection, "late")).await.unwrap();
+    assert_eq!(names(&path), ["late"]);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_not_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    let (gate, wait) = std::sync::mpsc::channel::<()>();
+    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+    let given_up = async {
+        let call = writer.call(|connection| insert(connection, "given up"));
+        let _ = tokio::time::timeout(Duration::from_millis(50), call).await;
+        drop(gate);
+    };
+    let _ = tokio::join!(first, given_up);
+    drop(writer);
+    assert!(names(&path).is_empty());
+}
