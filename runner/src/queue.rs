@@ -21,7 +21,7 @@ pub use filter::{Filter, Retention, Times};
 pub use status::{Attempts, COUNTED, LISTED, Oldest, Recent, Spread, Status, Timing, WorkerStatus};
 pub use unreadable::{Numbered, Unreadable};
 
-use crate::job::{Decision, Document, Job, JobId, Progress, Record, Tube, Usage, Verdict};
+use crate::job::{Decision, Document, Job, JobId, Progress, Record, State, Tube, Usage, Verdict};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -264,6 +264,11 @@ pub trait Queue: Send + Sync {
     /// anything has such.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, QueueError> {
         Ok(Vec::new())
+    }
+
+    /// Deletes or kicks what has this number and is none of the jobs, and says in what state it is now, or was.
+    async fn act_on_unreadable(&self, _number: u64, _action: &Action) -> Result<Result<State, Refusal>, QueueError> {
+        Ok(Err(Refusal::NoSuchJob))
     }
 
     /// What has this number at a server that gives numbers, as far as is known here.

@@ -7,6 +7,7 @@ use longboat_tests::beanstalkd::Beanstalkd;
 use longboat_tests::program::Longboat;
 use serde_json::{Value, json};
 
+mod strangers;
 mod trouble;
 
 /// What msg-qworker's producer puts, with its example's id.

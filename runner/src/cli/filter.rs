@@ -1,20 +1,21 @@
 //! Which jobs are meant.
 
+use super::Reference;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use longboat::job::{AlgorithmName, JobId, Span, State, Tube, Verdict};
+use longboat::job::{AlgorithmName, Span, State, Tube, Verdict};
 use longboat::queue::{Filter, Times};
 use std::str::FromStr;
 
 /// Jobs by their ids, or by what they have in common.
 #[derive(Debug, Args)]
 pub struct ChosenArgs {
-    /// The jobs' ids
-    #[arg(value_name = "ID")]
-    pub ids: Vec<JobId>,
+    /// The jobs' ids, or their numbers at a server that gives numbers
+    #[arg(value_name = "ID|NUMBER")]
+    pub ids: Vec<Reference>,
     /// What they have in common.
     #[command(flatten)]
     pub filter: FilterArgs,

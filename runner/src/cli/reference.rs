@@ -1,15 +1,33 @@
 //! How a command line names a job.
 
 use longboat::job::{JobId, NameError};
+use serde::Serialize;
+use std::fmt;
 use std::str::FromStr;
 
 /// A job, or what a server has in the place of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reference {
     /// By its id.
     Id(JobId),
     /// By the number that a server has given to it; an id is longer than any number.
     Number(u64),
+}
+
+impl From<JobId> for Reference {
+    fn from(id: JobId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Number(number) => write!(f, "number {number}"),
+        }
+    }
 }
 
 impl FromStr for Reference {

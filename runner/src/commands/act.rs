@@ -11,7 +11,7 @@ mod update;
 pub use deed::{Deed, HOLD, KICK, RELEASE, cancel};
 
 use super::Node;
-use super::chosen::Chosen;
+use super::chosen::{Chosen, Named};
 use super::pages::{PAGE, Pages};
 use crate::cli::{ActArgs, Format, UpdateArgs};
 use crate::output;
@@ -39,15 +39,20 @@ pub async fn act(node: &Node, args: ActArgs, deed: Deed, format: Format) -> anyh
     let queue = node.queue()?;
     let act = Act { queue: &*queue, deed, format };
     match Chosen::new(args.chosen, act.deed.states())? {
-        Chosen::Ids(ids) if args.consent.dry_run => act.show_ids(&ids).await,
-        Chosen::Ids(ids) => act.on_ids(&ids, None).await,
+        Chosen::Named(named) => {
+            let named = Named::find(act.queue, named).await?;
+            match args.consent.dry_run {
+                true => act.show_ids(&named.jobs("--dry-run")?).await,
+                false => act.on_named(&named, None).await,
+            }
+        }
         Chosen::Fitting { filter, most, .. } if args.consent.dry_run => act.show_fitting(*filter, most).await,
         Chosen::Fitting { filter, most, .. } if args.consent.yes => act.on_fitting(*filter, most).await,
         Chosen::Fitting { filter, most, states_named } => {
             // Whether it can be done in a state is for the act to say; which states were meant is not.
             let states = states_named.then(|| filter.states.clone());
             match act.ask(*filter, most).await? {
-                Some(ids) => act.on_ids(&ids, states.as_deref()).await,
+                Some(ids) => act.on_named(&Named { ids, ..Named::default() }, states.as_deref()).await,
                 None => Ok(false),
             }
         }
@@ -62,12 +67,13 @@ struct Act<'q> {
 }
 
 impl Act<'_> {
-    /// Acts on these jobs, as far as they are in one of these states, if that matters.
-    async fn on_ids(&self, ids: &[JobId], states: Option<&[State]>) -> anyhow::Result<bool> {
+    /// Acts on what was named, on jobs as far as they are in one of these states, if that matters.
+    async fn on_named(&self, Named { ids, others }: &Named, states: Option<&[State]>) -> anyhow::Result<bool> {
         let (_, done) = self.deed.words();
         // What takes no time needs no bar.
         let bar = if ids.len() > PAGE { output::counting(ids.len(), done) } else { ProgressBar::hidden() };
         let mut report = Report::new(self.format);
+        report.add(self.deed.on_others(self.queue, others).await?)?;
         for batch in ids.chunks(PAGE) {
             let outcomes = match states {
                 Some(states) => self.on_those_still(batch, states).await?,

@@ -1,16 +1,17 @@
 //! Which jobs a command is about.
 
 use super::Usage;
-use crate::cli::{ChosenArgs, FilterArgs};
+use crate::cli::{ChosenArgs, FilterArgs, Reference};
+use anyhow::bail;
 use jiff::Timestamp;
 use longboat::job::{JobId, State};
-use longboat::queue::Filter;
+use longboat::queue::{Filter, Numbered, Queue};
 use std::collections::BTreeSet;
 
 /// The jobs that a command is about.
 pub enum Chosen {
     /// These, each of them once.
-    Ids(Vec<JobId>),
+    Named(Vec<Reference>),
     /// Those that fit.
     Fitting {
         /// What they fit.
@@ -32,7 +33,7 @@ impl Chosen {
         match (!args.ids.is_empty(), is_filtered, args.all) {
             (true, false, false) if args.limit.is_none() => {
                 let mut seen = BTreeSet::new();
-                return Ok(Chosen::Ids(args.ids.into_iter().filter(|id| seen.insert(*id)).collect()));
+                return Ok(Chosen::Named(args.ids.into_iter().filter(|id| seen.insert(*id)).collect()));
             }
             (true, false, false) => return Err(Usage("--limit goes with a filter or --all, not with ids".to_owned())),
             (false, false, false) => {
@@ -52,5 +53,54 @@ impl Chosen {
             filter.states = states.to_vec();
         }
         Ok(Chosen::Fitting { filter, most: args.limit, states_named })
+    }
+}
+
+/// What was named, once a server's numbers are looked up.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// The jobs, each of them once.
+    pub ids: Vec<JobId>,
+    /// The numbers of what is no job.
+    pub others: Vec<u64>,
+}
+
+impl Named {
+    /// Looks numbers up.
+    ///
+    /// # Errors
+    /// If nothing is known of one, and the queue's.
+    pub async fn find(queue: &dyn Queue, references: Vec<Reference>) -> anyhow::Result<Self> {
+        let (mut named, mut seen) = (Self::default(), BTreeSet::new());
+        for reference in references {
+            let id = match reference {
+                Reference::Id(id) => id,
+                Reference::Number(number) => match queue.numbered(number).await? {
+                    Some(Numbered::Job(record)) => record.id,
+                    Some(Numbered::Unreadable(_)) => {
+                        named.others.push(number);
+                        continue;
+                    }
+                    None => bail!("nothing with the number {number} was submitted or run here"),
+                },
+            };
+            if seen.insert(id) {
+                named.ids.push(id);
+            }
+        }
+        Ok(named)
+    }
+
+    /// The jobs, of which nothing else may have been named.
+    ///
+    /// # Errors
+    /// [`Usage`] if it was, that names it.
+    pub fn jobs(self, verb: &str) -> Result<Vec<JobId>, Usage> {
+        match self.others.first() {
+            Some(number) => Err(Usage(format!(
+                "{verb}: number {number} is no job; `longboat show {number}` says why, and it can be deleted or kicked"
+            ))),
+            None => Ok(self.ids),
+        }
     }
 }

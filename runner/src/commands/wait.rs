@@ -1,7 +1,7 @@
 //! `longboat wait`.
 
 use super::Node;
-use super::chosen::Chosen;
+use super::chosen::{Chosen, Named};
 use super::pages::Pages;
 use crate::cli::{Format, WaitArgs};
 use crate::output::{self, Field};
@@ -74,7 +74,7 @@ pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result
     let mut changes = queue.watch(Interest::Anything);
     let give_up = args.timeout.map(|timeout| Instant::now() + timeout.0);
     let mut jobs = match Chosen::new(args.chosen, &[])? {
-        Chosen::Ids(ids) => known(&*queue, ids).await?,
+        Chosen::Named(named) => known(&*queue, Named::find(&*queue, named).await?.jobs("wait")?).await?,
         Chosen::Fitting { filter, most, .. } => fitting(Pages::new(&*queue, *filter, most)).await?,
     };
     let bar = output::counting(jobs.len(), "ended");

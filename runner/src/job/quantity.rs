@@ -21,6 +21,11 @@ impl Span {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// The duration, or the longest that is accepted if that is shorter.
+    pub fn at_most_the_longest(duration: Duration) -> Self {
+        Self(duration.min(MAX_SPAN))
+    }
+
     fn checked(duration: Duration) -> Result<Self, String> {
         // Whole milliseconds are what every queue can keep. They are rounded to, because a number of seconds has lost
         // some nanoseconds when it was written with a fraction.

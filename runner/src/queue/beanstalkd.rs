@@ -17,8 +17,10 @@ mod fixture;
 mod held;
 mod look;
 mod mark;
+mod missing;
 mod overdue;
 mod protocol;
+mod rubbish;
 mod server;
 mod settle;
 mod stats;
@@ -39,9 +41,9 @@ use self::waiting::{Anything, Waiting, Work};
 use super::sqlite::{Ledger, SqliteQueue};
 use super::{
     Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, Lease, Numbered, Queue, QueueError,
-    Recalled, Retention, Settlement, Status, Submission, Unreadable, Watch, WorkerId,
+    Recalled, Refusal, Retention, Settlement, Status, Submission, Unreadable, Watch, WorkerId,
 };
-use crate::job::{Decision, JobId, Progress, Record, Tube, Usage, Verdict};
+use crate::job::{Decision, JobId, Progress, Record, State, Tube, Usage, Verdict};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -69,6 +71,8 @@ struct Shared {
     held: Mutex<HashMap<Lease, Arc<Held>>>,
     waiting: Mutex<Waiting>,
     overdue: tokio::sync::Mutex<Vec<Overdue>>,
+    /// How far has been looked for jobs that the server may have no more.
+    looked_for: Mutex<Cursor>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,6 +96,7 @@ impl BeanstalkdQueue {
             held: Mutex::default(),
             waiting: Mutex::default(),
             overdue: Default::default(),
+            looked_for: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -253,9 +258,8 @@ impl Queue for BeanstalkdQueue {
         self.shared.resume(tube).await
     }
 
-    /// Dead jobs are kept for as long as the server keeps them.
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError> {
-        self.shared.ledger.forget(&Retention { dead: None, ..*retention }, most).await
+        self.shared.forget(retention, most).await
     }
 
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError> {
@@ -275,7 +279,11 @@ impl Queue for BeanstalkdQueue {
     }
 
     async fn unreadable(&self) -> Result<Vec<Unreadable>, QueueError> {
-        self.shared.ledger.unreadable(None).await
+        self.shared.unreadable().await
+    }
+
+    async fn act_on_unreadable(&self, number: u64, action: &Action) -> Result<Result<State, Refusal>, QueueError> {
+        self.shared.act_on_unreadable(number, action).await
     }
 
     async fn numbered(&self, number: u64) -> Result<Option<Numbered>, QueueError> {

@@ -2,6 +2,7 @@
 
 use super::outcome::Outcome;
 use super::update::Changes;
+use crate::cli::Reference;
 use crate::output;
 use longboat::job::{JobId, State};
 use longboat::queue::{Acted, Action, Queue};
@@ -54,6 +55,24 @@ impl Deed {
             Deed::Plain(Action::Update(_)) | Deed::Update(_) => &[Held, Delayed, Ready, Dead],
             Deed::Plain(Action::Delete) | Deed::Delete(_) => &[Held, Delayed, Ready, Done, Dead, Cancelled],
         }
+    }
+
+    /// Does it to what has these numbers and is no job, and says what came of each, in their order.
+    ///
+    /// # Errors
+    /// As for [`on`](Self::on).
+    pub async fn on_others(&self, queue: &dyn Queue, numbers: &[u64]) -> anyhow::Result<Vec<Outcome>> {
+        let action = match self {
+            Deed::Plain(action) => action.clone(),
+            Deed::Update(_) => Action::Update(serde_json::Map::new()),
+            Deed::Delete(_) => Action::Delete,
+        };
+        let mut outcomes = Vec::with_capacity(numbers.len());
+        for &number in numbers {
+            let outcome = queue.act_on_unreadable(number, &action).await?;
+            outcomes.push(Outcome::new(Reference::Number(number), outcome));
+        }
+        Ok(outcomes)
     }
 
     /// Does it to these jobs, and says what came of each, in their order.

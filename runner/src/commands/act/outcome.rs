@@ -1,9 +1,9 @@
 //! What came of an act.
 
-use crate::cli::Format;
+use crate::cli::{Format, Reference};
 use crate::output::{self, Array};
 use longboat::job::{JobId, State};
-use longboat::queue::Acted;
+use longboat::queue::{Acted, Refusal};
 use serde::Serialize;
 
 /// How many refusals are told to people.
@@ -12,8 +12,9 @@ const TOLD: usize = 20;
 /// What came of an act on one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// The job.
-    pub id: JobId,
+    /// The job, or what has a number and is none.
+    #[serde(flatten)]
+    pub what: Reference,
     /// The state that it is in now, or was in when it was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
@@ -23,23 +24,28 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What a queue says.
+    pub fn new(what: Reference, outcome: Result<State, Refusal>) -> Self {
+        match outcome {
+            Ok(state) => Self { what, state: Some(state), error: None },
+            Err(refusal) => Self { what, state: None, error: Some(refusal.to_string()) },
+        }
+    }
+
     /// It was done, and the job is in this state.
     pub fn done(id: JobId, state: State) -> Self {
-        Self { id, state: Some(state), error: None }
+        Self { what: id.into(), state: Some(state), error: None }
     }
 
     /// Nothing was done.
     pub fn refused(id: JobId, why: String) -> Self {
-        Self { id, state: None, error: Some(why) }
+        Self { what: id.into(), state: None, error: Some(why) }
     }
 }
 
 impl From<Acted> for Outcome {
     fn from(acted: Acted) -> Self {
-        match acted.outcome {
-            Ok(state) => Self::done(acted.id, state),
-            Err(refusal) => Self::refused(acted.id, refusal.to_string()),
-        }
+        Self::new(acted.id.into(), acted.outcome)
     }
 }
 
@@ -115,7 +121,7 @@ fn refusals(verb: &str, count: u64, told: &[Outcome]) -> String {
     let mut lines = vec![format!("error: {verb}: refused for {}:", output::jobs(count))];
     lines.extend(told.iter().map(|outcome| {
         let why = output::plain(outcome.error.as_deref().unwrap_or_default());
-        format!("  {}  {why}", outcome.id)
+        format!("  {}  {why}", outcome.what)
     }));
     match count - told.len() as u64 {
         0 => {}

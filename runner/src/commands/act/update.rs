@@ -2,7 +2,7 @@
 
 use super::deed::outcomes;
 use super::outcome::Outcome;
-use crate::cli::{ChangeArgs, JobArgs, Unset};
+use crate::cli::{ChangeArgs, JobArgs, Reference, Unset};
 use crate::commands::{Node, Usage, source, submit};
 use anyhow::Context;
 use clap::ValueEnum;
@@ -92,14 +92,14 @@ impl Changes {
                     let key = serde_json::to_string(&patch)?;
                     alike.entry(key).or_insert_with(|| (patch, Vec::new())).1.push(id);
                 }
-                None => drop(came.insert(id, Outcome::refused(id, Refusal::NoSuchJob.to_string()))),
+                None => drop(came.insert(id.into(), Outcome::refused(id, Refusal::NoSuchJob.to_string()))),
             }
         }
         for (patch, ids) in alike.into_values() {
             let acted = outcomes(queue.act(&ids, &Action::Update(patch)).await?);
-            came.extend(acted.into_iter().map(|outcome| (outcome.id, outcome)));
+            came.extend(acted.into_iter().map(|outcome| (outcome.what, outcome)));
         }
-        Ok(ids.iter().filter_map(|id| came.remove(id)).collect())
+        Ok(ids.iter().filter_map(|id| came.remove(&Reference::Id(*id))).collect())
     }
 
     fn patch(&self, document: &Document) -> anyhow::Result<Map<String, Value>> {

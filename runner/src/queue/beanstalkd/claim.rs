@@ -190,13 +190,8 @@ pub(super) fn counts(stats: &JobStats) -> Counts {
 fn sighting(reading: Reading, number: u64, body: &Body, stats: &JobStats) -> Sighting {
     let age = SignedDuration::from_secs(i64::try_from(stats.age).unwrap_or(i64::MAX));
     let put_at = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
-    Sighting {
-        id: reading.id,
-        document: reading.document,
-        place: place(number, body, stats),
-        put_at,
-        deaths: stats.deaths(),
-    }
+    let Reading { id, document, has_servers_ttr } = reading;
+    Sighting { id, document, has_servers_ttr, place: place(number, body, stats), put_at, deaths: stats.deaths() }
 }
 
 fn unreadable(worker: &WorkerId, number: u64, body: &Body, stats: &JobStats, reason: String) -> Unreadable {

@@ -5,7 +5,7 @@ use super::server::Connection;
 use super::stats::{JobState, JobStats, Jobs};
 use super::{NAME, Shared, fence, mark};
 use crate::job::{JobId, Record, State, Tube};
-use crate::queue::sqlite::Place;
+use crate::queue::sqlite::{Entry, Place};
 use crate::queue::{Cursor, Filter, Numbered, Queue as _, QueueError, Status, Times};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const ENDLESS: i64 = 100 * 365 * 24 * 60 * 60;
 impl Shared {
     /// One job, as it is now.
     pub(super) async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError> {
-        let Some((record, place)) = self.ledger.find(id).await? else { return Ok(None) };
+        let Some(Entry { record, place, .. }) = self.ledger.entry(id).await? else { return Ok(None) };
         if is_settled(&record) {
             return Ok(Some(record));
         }
@@ -29,25 +29,33 @@ impl Shared {
         let stats = self.stats_of(&mut connection, place).await?;
         self.server.give_back(connection);
         // What has been settled meanwhile has perhaps been deleted for that.
-        let Some((record, place)) = self.ledger.find(id).await? else { return Ok(None) };
-        match (is_settled(&record), stats) {
-            (true, _) => Ok(Some(record)),
-            (false, Some(stats)) => Ok(Some(corrected(record, place, &stats))),
-            (false, None) if record.state == State::Dead => Ok(Some(record)),
-            (false, None) => Err(QueueError::Unsupported {
-                backend: NAME,
-                what: format!(
-                    "tell what became of job {id} (number {}), which it has no more: another worker has ended it, or it \
-                     was deleted",
-                    place.number
-                ),
-                instead: "ask on the node of the worker that ran it",
-            }),
+        let Some(entry) = self.ledger.entry(id).await? else { return Ok(None) };
+        match (is_settled(&entry.record), stats) {
+            (true, _) => Ok(Some(entry.record)),
+            (false, Some(stats)) => Ok(Some(corrected(entry, &stats))),
+            (false, None) if entry.record.state == State::Dead => Ok(Some(entry.record)),
+            (false, None) => {
+                // If that cannot be written down now, the next who asks finds the same.
+                let _ = self.ledger.miss(vec![(id, place)]).await;
+                Err(QueueError::Unsupported {
+                    backend: NAME,
+                    what: format!(
+                        "tell what became of job {id} (number {}), which it has no more: another worker has ended it, \
+                         or it was deleted",
+                        place.number
+                    ),
+                    instead: "ask on the node of the worker that ran it",
+                })
+            }
         }
     }
 
     /// Whether the server has the job, and how it stands there.
-    async fn stats_of(&self, connection: &mut Connection, place: Place) -> Result<Option<JobStats>, QueueError> {
+    pub(super) async fn stats_of(
+        &self,
+        connection: &mut Connection,
+        place: Place,
+    ) -> Result<Option<JobStats>, QueueError> {
         fence::look(connection, place).await.map_err(|error| self.server.failed(&error))
     }
 
@@ -68,19 +76,22 @@ impl Shared {
         }
         let (page, next) = self.ledger.page(after, limit.min(LOOKED_AT)).await?;
         let mut connection = None;
-        let mut records = Vec::new();
-        for (record, place) in page {
-            let record = match is_settled(&record) {
-                true => record,
+        let (mut records, mut missing) = (Vec::new(), Vec::new());
+        for entry in page {
+            let record = match is_settled(&entry.record) {
+                true => entry.record,
                 false => {
                     let connection = match &mut connection {
                         Some(connection) => connection,
                         none => none.insert(self.server.connect().await?),
                     };
-                    match self.stats_of(connection, place).await? {
-                        Some(stats) => corrected(record, place, &stats),
-                        None if record.state == State::Dead => record,
-                        None => continue,
+                    match self.stats_of(connection, entry.place).await? {
+                        Some(stats) => corrected(entry, &stats),
+                        None if entry.record.state == State::Dead => entry.record,
+                        None => {
+                            missing.push((entry.record.id, entry.place));
+                            continue;
+                        }
                     }
                 }
             };
@@ -91,13 +102,14 @@ impl Shared {
         if let Some(connection) = connection {
             self.server.give_back(connection);
         }
+        // If that cannot be written down now, the next listing finds the same.
+        let _ = self.ledger.miss(missing).await;
         Ok((records, next))
     }
 
     /// What has a number at the server.
     pub(super) async fn numbered(&self, number: u64) -> Result<Option<Numbered>, QueueError> {
-        // Numbers may be given again: what was found last is what the server has now, if it has both.
-        if let Some(found) = self.ledger.unreadable(Some(number)).await?.pop() {
+        if let Some(found) = self.rubbish(number).await? {
             return Ok(Some(Numbered::Unreadable(found)));
         }
         let Some(id) = self.ledger.numbered(number).await? else { return Ok(None) };
@@ -194,7 +206,12 @@ fn states(jobs: Jobs) -> BTreeMap<State, u64> {
 }
 
 /// The record of a job that the server has.
-fn corrected(record: Record, place: Place, stats: &JobStats) -> Record {
+fn corrected(entry: Entry, stats: &JobStats) -> Record {
+    let waits = matches!(stats.state, JobState::Ready | JobState::Delayed);
+    if waits && entry.has_expired(stats.reserves, Timestamp::now()) {
+        return entry.expired();
+    }
+    let Entry { record, place, .. } = entry;
     let state = match (record.state, stats.state) {
         // It is buried while its result is being published.
         (State::Running, JobState::Buried) if stats.reserves <= record.attempts => State::Running,

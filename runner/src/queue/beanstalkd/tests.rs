@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 mod crashes;
+mod nodes;
 
 const FINISH: Decision = Decision::Finish;
 

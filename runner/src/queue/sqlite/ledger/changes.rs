@@ -1,8 +1,9 @@
 //! What operators do to a server's jobs, once the server has done its part.
 
 use super::{Ledger, ending};
-use crate::job::{Decision, Digest, JobId, State, Verdict};
+use crate::job::{Decision, JobId, State, Verdict};
 use crate::queue::sqlite::fault::Fault;
+use crate::queue::sqlite::forget;
 use crate::queue::sqlite::settle::{self, Ended, Ending};
 use crate::queue::{QueueError, Retention};
 use rusqlite::{Connection, OptionalExtension};
@@ -13,9 +14,6 @@ const KICK: &str = "
     WHERE seq = ?1 AND state IN ('dead', 'delayed', 'ready')";
 
 const SEEN: &str = "UPDATE placed SET kicks = ?2 WHERE seq = ?1";
-
-const FORGET: &str = "
-    INSERT OR IGNORE INTO forgotten (id, document, forgotten_at) VALUES (?1, ?2, ?3)";
 
 impl Ledger {
     /// Ends a job that was cancelled; the state that it is in now.
@@ -66,12 +64,7 @@ impl Ledger {
         self.queue
             .write(move |connection, now| {
                 let Some((seq, _)) = state(connection, id)? else { return Ok(()) };
-                let json: String = connection
-                    .prepare_cached("SELECT json FROM documents WHERE seq = ?1")?
-                    .query_row([seq], |row| row.get(0))?;
-                let left = (id.as_bytes(), Digest::of(json).as_bytes().to_owned(), now.as_millisecond());
-                connection.prepare_cached(FORGET)?.execute(left)?;
-                connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;
+                forget::remove(connection, seq, now.as_millisecond())?;
                 Ok(())
             })
             .await

@@ -1,33 +1,31 @@
 //! A job that a worker has reserved: what this file says to it.
 
-use super::{Counts, Known, Ledger, Place, blame, ending, host, is_forgotten, known};
+use super::identity::{self, Known, is_forgotten, known};
+use super::{Counts, Ledger, Place, blame, ending, expiry, host, missing, unreadable};
 use crate::job::{Document, Job, JobId, State, Verdict};
 use crate::queue::sqlite::fault::Fault;
-use crate::queue::sqlite::records::{self, time};
+use crate::queue::sqlite::records::time;
 use crate::queue::sqlite::settle::{self, Ended};
 use crate::queue::sqlite::submit;
 use crate::queue::{Claimed, Lease, QueueError, WorkerId};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, named_params};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How much the clocks of a server and a worker may differ, and what whole seconds hide, before a job is early.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// A job without an id of its own is the one that had its number, body and a smaller count of reservations before.
-const SAME: &str = "
-    SELECT id FROM placed JOIN jobs USING (seq)
-    WHERE server = ?1 AND number = ?2 AND body = ?3 AND reserves < ?4 AND state NOT IN ('done', 'cancelled')
-    ORDER BY placed.seq DESC LIMIT 1";
-
 const ROW: &str = "
-    SELECT attempts, uncounted, max_attempts, jobs.kicks, submitted_at, ready_at, expires_at, number
-    FROM jobs JOIN placed USING (seq) WHERE seq = ?1";
+    SELECT attempts, uncounted, max_attempts, kicks, submitted_at, ready_at FROM jobs WHERE seq = ?1";
+
+/// Under another number a job has other figures, of which only the last reservation is another try.
+const RENUMBER: &str = "
+    UPDATE jobs SET uncounted = MAX(?2 - 1, attempts) - MAX(attempts - uncounted, 0) WHERE seq = ?1";
 
 const TAKE: &str = "
-    UPDATE jobs SET state = 'running', attempts = :attempt, worker = :worker, started_at = :now,
-        finished_at = NULL, expires_at = NULL
+    UPDATE jobs SET state = 'running', attempts = :attempt, uncounted = :uncounted, worker = :worker,
+        started_at = :now, finished_at = NULL
     WHERE seq = :seq";
 
 /// Kicks that this file does not know of are taken for such that grant attempts. A job that was put twice is another one
@@ -48,6 +46,8 @@ pub(in crate::queue) struct Sighting {
     pub(in crate::queue) id: Option<JobId>,
     /// What it asks for.
     pub(in crate::queue) document: Document,
+    /// Whether its `ttr` is the server's.
+    pub(in crate::queue) has_servers_ttr: bool,
     /// Where the server has it, this reservation counted.
     pub(in crate::queue) place: Place,
     /// When it was put, to the second.
@@ -83,20 +83,18 @@ impl Ledger {
     /// Does not hold a reservation against a job of which no attempt has come.
     pub(in crate::queue) async fn given_back(&self, sighting: Sighting) -> Result<(), QueueError> {
         let server = Arc::clone(&self.server);
-        self.queue.write(move |connection, _| give_back(connection, &server, sighting)).await
+        self.queue.write(move |connection, _| give_back(connection, &server, &sighting)).await
     }
 }
 
-fn give_back(connection: &Connection, server: &str, sighting: Sighting) -> Result<(), Fault> {
-    let Sighting { id, document, place, put_at, .. } = sighting;
-    let id = match id {
-        Some(id) => id,
-        None => same(connection, server, place)?.unwrap_or_else(JobId::new),
-    };
+fn give_back(connection: &Connection, server: &str, sighting: &Sighting) -> Result<(), Fault> {
+    let id = identity::id(connection, server, sighting)?;
+    let Sighting { document, place, put_at, .. } = sighting;
     let seq = match known(connection, id)? {
-        Some(known) if known.host != host(server) || known.json != document.canonical() => return Ok(()),
+        // Nothing is kept of another number's figures.
+        Some(known) if !known.is(server, sighting) || !known.has_number(place.number) => return Ok(()),
         Some(known) => known.seq,
-        None => insert(connection, server, id, &document, place, put_at)?,
+        None => insert(connection, server, id, document, *place, *put_at)?,
     };
     uncount(connection, seq)
 }
@@ -108,29 +106,36 @@ fn rule(
     worker: &WorkerId,
     now: Timestamp,
 ) -> Result<Ruling, Fault> {
-    let Sighting { id, document, place, put_at, deaths } = sighting;
-    let id = match id {
-        Some(id) => id,
-        None => same(connection, server, place)?.unwrap_or_else(JobId::new),
-    };
-    let json = document.canonical();
-    let seq = match known(connection, id)? {
-        Some(known) if known.host != host(server) || known.json != json => return Ok(taken(id)),
+    let id = identity::id(connection, server, &sighting)?;
+    let (place, json) = (sighting.place, sighting.document.canonical());
+    // What was put aside under this number before is another matter.
+    unreadable::forget(connection, server, place.number)?;
+    let (seq, in_vain) = match known(connection, id)? {
+        Some(known) if !known.is(server, &sighting) => return Ok(taken(id)),
         Some(known) => match standing(connection, &known, place, now)? {
             Some(ruling) => return Ok(ruling),
-            None => known.seq,
+            None => {
+                missing::find_again(connection, known.seq)?;
+                known.adopt(connection, &sighting.document, &json)?;
+                if !known.has_number(place.number) {
+                    connection.prepare_cached(RENUMBER)?.execute((known.seq, place.counts.reserves))?;
+                }
+                (known.seq, known.in_vain(place.number))
+            }
         },
         None => match is_forgotten(connection, id, &json)? {
             Some(true) => return Ok(Ruling::Ended),
             Some(false) => return Ok(taken(id)),
-            None => insert(connection, server, id, &document, place, put_at)?,
+            None => (insert(connection, server, id, &sighting.document, place, sighting.put_at)?, 0),
         },
     };
     if place.counts.kicks > 0 {
         connection.prepare_cached(GRANT)?.execute((seq, place.number, place.counts.kicks))?;
     }
     put(connection, seq, server, place)?;
-    take(connection, seq, id, document, (place.counts, deaths, worker, now.as_millisecond()))
+    let taking =
+        Taking { seq, id, document: sighting.document, counts: place.counts, deaths: sighting.deaths, in_vain };
+    take(connection, taking, worker, now.as_millisecond())
 }
 
 fn taken(id: JobId) -> Ruling {
@@ -139,32 +144,21 @@ fn taken(id: JobId) -> Ruling {
 
 /// What is in the way of a job that is known already.
 fn standing(connection: &Connection, known: &Known, place: Place, now: Timestamp) -> Result<Option<Ruling>, Fault> {
-    let &Known { seq, state, .. } = known;
-    let (attempt, kicks, number): (u32, u32, u64) = connection
-        .prepare_cached("SELECT attempts, placed.kicks, number FROM jobs JOIN placed USING (seq) WHERE seq = ?1")?
-        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let is_same = number == place.number;
+    let &Known { seq, state, attempts, kicks, .. } = known;
+    let is_same = known.has_number(place.number);
     Ok(match state {
         State::Done | State::Cancelled => Some(Ruling::Ended),
         State::Dead if !is_same => Some(Ruling::Ended),
         // Somebody has kicked it, or else the server has forgotten that it was buried.
         State::Dead => (place.counts.kicks <= kicks).then_some(Ruling::Dead),
-        State::Running if !is_same => {
-            uncount(connection, seq)?;
-            Some(Ruling::Runs)
-        }
+        State::Running if !is_same => Some(Ruling::Runs),
         State::Running => {
             ending::forget(connection, seq)?;
-            ending::lose(connection, seq, attempt, now.as_millisecond())?;
+            ending::lose(connection, seq, attempts, now.as_millisecond())?;
             None
         }
         State::Held | State::Delayed | State::Ready => None,
     })
-}
-
-fn same(connection: &Connection, server: &str, place: Place) -> Result<Option<JobId>, Fault> {
-    let row = (server, place.number, place.body.as_bytes(), place.counts.reserves);
-    Ok(connection.prepare_cached(SAME)?.query_row(row, |row| Ok(JobId::from_bytes(row.get(0)?))).optional()?)
 }
 
 /// Adds a job of a server.
@@ -178,7 +172,7 @@ pub(super) fn insert(
 ) -> Result<i64, Fault> {
     let document = Document { id: None, ..document.clone() };
     let json = document.canonical();
-    let kept_for = Document { host: Some(host(server)), ..document };
+    let kept_for = Document { host: Some(host(server)), expires: None, ..document };
     submit::insert(connection, id, &kept_for, &json, put_at)?;
     let seq = connection
         .prepare_cached("SELECT seq FROM jobs WHERE id = ?1")?
@@ -204,28 +198,30 @@ fn put(connection: &Connection, seq: i64, server: &str, place: Place) -> Result<
     Ok(())
 }
 
-/// Starts an attempt, if the job has one left and its time has come.
-fn take(
-    connection: &Connection,
+/// A reservation of which an attempt is to come.
+struct Taking {
     seq: i64,
     id: JobId,
     document: Document,
-    (counts, deaths, worker, now): (Counts, u32, &WorkerId, i64),
-) -> Result<Ruling, Fault> {
-    let (attempts, uncounted, max_attempts, kicks, submitted_at, ready_at, expires_at): (
-        u32,
-        u32,
-        u32,
-        u32,
-        i64,
-        i64,
-        Option<i64>,
-    ) = connection.prepare_cached(ROW)?.query_row([seq], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
-    })?;
-    if let Some(expired) = expires_at.filter(|expires_at| *expires_at <= now) {
-        let ended = Ended { state: State::Cancelled, verdict: &records::expired(), published: None };
-        settle::end(connection, seq, &ended, expired.max(submitted_at))?;
+    counts: Counts,
+    /// How many reservations ended without a word.
+    deaths: u32,
+    /// How many reservations before are known to have come to nothing.
+    in_vain: u32,
+}
+
+/// Starts an attempt, if the job has one left and its time has come.
+fn take(connection: &Connection, taking: Taking, worker: &WorkerId, now: i64) -> Result<Ruling, Fault> {
+    let Taking { seq, id, document, counts, deaths, in_vain } = taking;
+    let (attempts, uncounted, max_attempts, kicks, submitted_at, ready_at): (u32, u32, u32, u32, i64, i64) = connection
+        .prepare_cached(ROW)?
+        .query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)))?;
+    let was_started = attempts > 0 || counts.reserves.saturating_sub(1) > in_vain;
+    if let Some(expired) = expiry::expires_at(&document, submitted_at)?
+        && expired <= now
+        && !was_started
+    {
+        settle::expire(connection, seq, expired)?;
         return Ok(Ruling::Ended);
     }
     let early = u64::try_from(ready_at.saturating_sub(now)).map(Duration::from_millis).unwrap_or_default();
@@ -235,6 +231,8 @@ fn take(
     }
     // A server that has replayed its binlog counts from what was written there.
     let attempt = counts.reserves.max(attempts.saturating_add(1));
+    // It may also have forgotten reservations that do not count.
+    let uncounted = uncounted.min(attempt - 1);
     let granted = settle::granted(max_attempts, kicks);
     let spent = blame::spent(connection, seq, deaths)?;
     if spent >= granted {
@@ -248,6 +246,7 @@ fn take(
     connection.prepare_cached(TAKE)?.execute(named_params! {
         ":seq": seq,
         ":attempt": attempt,
+        ":uncounted": uncounted,
         ":worker": worker.start.as_bytes(),
         ":now": now,
     })?;

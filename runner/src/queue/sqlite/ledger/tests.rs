@@ -3,7 +3,7 @@ mod strangers;
 pub(in crate::queue::sqlite) use strangers::Strangers;
 
 use super::*;
-use crate::job::{Decision, Span, Tube, Usage, Verdict};
+use crate::job::{Decision, JobId, Span, Tube, Usage, Verdict};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, failed, worker};
 use crate::queue::{Queue, Retention, Settlement, Unreadable};
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ fn sighting(id: Option<JobId>, document: &Document, number: u64, reserves: u32) 
     let counts = Counts { reserves, ..Counts::default() };
     let place = Place { number, body: Digest::of(document.canonical()), counts };
     let put_at = Timestamp::from_millisecond(1_800_000_000_000).unwrap();
-    Sighting { id, document: document.clone(), place, put_at, deaths: 0 }
+    Sighting { id, document: document.clone(), has_servers_ttr: false, place, put_at, deaths: 0 }
 }
 
 async fn run(ledger: &Ledger, sighting: Sighting) -> crate::queue::Claimed {
@@ -112,7 +112,7 @@ async fn what_has_ended_is_not_run_again_whatever_its_number() {
     let twin = ledger.sight(sighting(Some(id), &document(), 2, 1), &worker("b")).await.unwrap();
     assert!(matches!(twin, Ruling::Runs));
     end(&ledger, &claimed, Verdict::Done, Decision::Finish).await;
-    let other = Document { priority: 1, ..document() };
+    let other = Document { seed: Some(1), ..document() };
     for number in [1, 2] {
         let same = ledger.sight(sighting(Some(id), &document(), number, 2), &worker("a")).await.unwrap();
         assert!(matches!(same, Ruling::Ended));
@@ -127,16 +127,24 @@ async fn what_has_ended_is_not_run_again_whatever_its_number() {
 }
 
 #[tokio::test]
-async fn a_job_without_an_id_is_known_again_by_its_number_and_its_body() {
+async fn a_job_without_an_id_is_known_again_by_its_number_its_body_and_its_time() {
     let fixture = Fixture::new();
     let ledger = ledger(&fixture);
     let first = run(&ledger, sighting(None, &document(), 1, 1)).await;
     end(&ledger, &first, failed(), Decision::Retry(Duration::from_secs(1))).await;
     let again = run(&ledger, sighting(None, &document(), 1, 2)).await;
     assert_eq!((again.lease.id, again.lease.attempt), (first.lease.id, 2));
-    end(&ledger, &again, Verdict::Done, Decision::Finish).await;
-    // A server without a binlog counts from 1 again.
-    let new = run(&ledger, sighting(None, &document(), 1, 1)).await;
+    // A server that has replayed its binlog has forgotten reservations, and its clock may have been set a little.
+    let mut replayed = sighting(None, &document(), 1, 1);
+    replayed.put_at += Duration::from_secs(1);
+    let third = run(&ledger, replayed.clone()).await;
+    assert_eq!((third.lease.id, third.lease.attempt, third.attempts), (first.lease.id, 3, 3));
+    end(&ledger, &third, Verdict::Done, Decision::Finish).await;
+    assert!(matches!(ledger.sight(replayed, &worker("a")).await.unwrap(), Ruling::Ended));
+    // A server without a binlog gives its numbers again.
+    let mut new = sighting(None, &document(), 1, 1);
+    new.put_at -= Duration::from_secs(60);
+    let new = run(&ledger, new).await;
     assert_ne!(new.lease.id, first.lease.id);
     assert_eq!(ledger.numbered(1).await.unwrap(), Some(new.lease.id));
 }
@@ -275,4 +283,201 @@ async fn of_too_much_that_is_no_job_the_oldest_is_dropped_now_and_then() {
     }
     assert_eq!((left[0], left[99], left[100], left[101]), (10_000, 10_099, 10_000, 10_001));
     assert_eq!(ledger.unreadable(None).await.unwrap()[0].number, 152);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_nobody_from_seeing_the_others() {
+    let fixture = Fixture::new();
+    let ledger = ledger(&fixture);
+    let [damaged, sound] = [1, 2].map(|number| sighting(Some(JobId::new()), &document(), number, 1));
+    for one in [&damaged, &sound] {
+        run(&ledger, one.clone()).await;
+    }
+    fixture.sql("UPDATE documents SET json = '{\"algorithm\":\"x\",\"ttr\":4294967295}' WHERE seq = 1");
+    let (entries, next) = ledger.page(None, 10).await.unwrap();
+    assert_eq!(
+        (entries.iter().map(|entry| entry.record.id).collect::<Vec<_>>(), next),
+        (vec![sound.id.unwrap()], None)
+    );
+    let refusal = ledger.find(damaged.id.unwrap()).await.unwrap_err().to_string();
+    assert!(refusal.contains("ten years"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_page_passes_over_the_jobs_of_other_servers_and_goes_on_where_it_ended() {
+    let fixture = Fixture::new();
+    let (ledger, other) = (ledger(&fixture), Ledger::new(fixture.queue.clone(), "beanstalkd://other:1"));
+    let mut ids = Vec::new();
+    for number in 1..=3 {
+        run(&other, sighting(None, &document(), number, 1)).await;
+        ids.push(run(&ledger, sighting(None, &document(), number, 1)).await.lease.id);
+    }
+    let (first, next) = ledger.page(None, 2).await.unwrap();
+    let (second, last) = ledger.page(next, 2).await.unwrap();
+    let found = first.iter().chain(&second).map(|entry| entry.record.id);
+    assert_eq!((found.collect::<Vec<_>>(), last), (ids, None));
+}
+
+#[tokio::test]
+async fn a_job_expires_only_if_nobody_can_have_started_it() {
+    let fixture = Fixture::new();
+    let ledger = ledger(&fixture);
+    let expiring = Document { expires: Some("5s".parse().unwrap()), max_attempts: 9, ..document() };
+    let sight = async |id, number, reserves| {
+        ledger.sight(sighting(Some(id), &expiring, number, reserves), &worker("a")).await.unwrap()
+    };
+    let [known, new, put_off, started] = std::array::from_fn(|_| JobId::new());
+    for (id, number) in [(known, 1), (started, 4)] {
+        let place = Place { number, body: Digest::of(expiring.canonical()), counts: Counts::default() };
+        ledger.submitted(vec![(Submission { id, document: expiring.clone() }, place)]).await.unwrap();
+    }
+    ledger.given_back(sighting(Some(put_off), &expiring, 3, 1)).await.unwrap();
+    let claimed = run(&ledger, sighting(Some(started), &expiring, 4, 1)).await;
+    end(&ledger, &claimed, failed(), Decision::Retry(Duration::ZERO)).await;
+    fixture.advance(Duration::from_secs(9));
+    fixture.queue.forget(&Retention::default(), 9).await.unwrap();
+    assert_eq!(fixture.claim("a").await.map(|_| ()), None);
+    // What the clock alone says is never written down.
+    assert_eq!(ledger.find(known).await.unwrap().unwrap().0.state, State::Ready);
+    let entry = ledger.entry(known).await.unwrap().unwrap();
+    assert!(entry.has_expired(0, fixture.now()) && !entry.has_expired(1, fixture.now()));
+    assert_eq!(entry.expired().state, State::Cancelled);
+    assert!(!ledger.entry(started).await.unwrap().unwrap().has_expired(0, fixture.now()));
+    for (id, number) in [(known, 1), (new, 2), (started, 4)] {
+        let ruling = sight(id, number, 2).await;
+        assert!(matches!(ruling, Ruling::Run(_)), "another node may have started it: {ruling:?}");
+    }
+    for (id, number, reserves) in [(put_off, 3, 2), (JobId::new(), 5, 1)] {
+        let ruling = sight(id, number, reserves).await;
+        assert!(matches!(ruling, Ruling::Ended), "nobody can have started it: {ruling:?}");
+    }
+    assert_eq!(ledger.count(State::Cancelled).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_job_whose_figures_were_changed_at_the_server_is_the_same_job() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let submitted = Submission { id, document: document() };
+    let body = Digest::of("the body");
+    let place = Place { number: 1, body, counts: Counts::default() };
+    ledger.submitted(vec![(submitted.clone(), place)]).await.unwrap();
+    let urgent = Document { priority: 5, ..document() };
+    let mut seen = sighting(Some(id), &urgent, 1, 2);
+    seen.place.body = body;
+    let claimed = run(&ledger, seen).await;
+    assert_eq!(claimed.job.document, urgent);
+    assert_eq!(ledger.find(id).await.unwrap().unwrap().0.document, urgent);
+    end(&ledger, &claimed, failed(), Decision::Retry(Duration::from_secs(1))).await;
+    // It is put again, spelled in another way, elsewhere, and with another time for an attempt.
+    let again =
+        Document { priority: 7, tube: "night".parse().unwrap(), ttr: Some(Span(Duration::from_secs(3))), ..document() };
+    let seen = sighting(Some(id), &again, 2, 1);
+    assert!(matches!(ledger.sight(seen.clone(), &worker("a")).await.unwrap(), Ruling::Taken(_)), "the time is its own");
+    let claimed = run(&ledger, Sighting { has_servers_ttr: true, ..seen }).await;
+    assert_eq!((claimed.lease.id, claimed.job.document), (id, again.clone()));
+    assert_eq!(ledger.find(id).await.unwrap().unwrap().0.document, again);
+    assert!(ledger.unknown(vec![submitted]).await.unwrap().is_empty(), "what counts was submitted first");
+    let other = Submission { id, document: again };
+    assert!(matches!(ledger.unknown(vec![other]).await, Err(QueueError::IdTaken(_))));
+}
+
+#[tokio::test]
+async fn a_job_that_was_put_twice_is_tried_no_more_often_than_one() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let twice = Document { max_attempts: 2, ..document() };
+    let sight = async |number, reserves| {
+        ledger.sight(sighting(Some(id), &twice, number, reserves), &worker("a")).await.unwrap()
+    };
+    let (mut reserves, mut attempts) = ([0, 0], Vec::new());
+    // While it runs under one number, it is met under the other again and again.
+    for (running, waiting) in [(0, 1), (0, 1), (1, 0), (0, 1)] {
+        reserves[running] += 1;
+        match sight(running as u64 + 1, reserves[running]).await {
+            Ruling::Run(claimed) => {
+                for _ in 0..10 {
+                    reserves[waiting] += 1;
+                    assert!(matches!(sight(waiting as u64 + 1, reserves[waiting]).await, Ruling::Runs));
+                }
+                attempts.push((claimed.attempts, claimed.granted));
+                end(&ledger, &claimed, failed(), Decision::Retry(Duration::ZERO)).await;
+            }
+            ruling => assert!(matches!(ruling, Ruling::Dead | Ruling::Ended), "{ruling:?}"),
+        }
+    }
+    assert_eq!(attempts, [(1, 2), (2, 2)]);
+    assert_eq!(ledger.find(id).await.unwrap().unwrap().0.state, State::Dead);
+    // The same under changing numbers.
+    let (other, mut attempts) = (JobId::new(), Vec::new());
+    for (number, reserves) in [(8, 1), (9, 12), (8, 14)] {
+        let seen = sighting(Some(other), &twice, number, reserves);
+        if let Ruling::Run(claimed) = ledger.sight(seen, &worker("a")).await.unwrap() {
+            attempts.push(claimed.attempts);
+            end(&ledger, &claimed, failed(), Decision::Retry(Duration::ZERO)).await;
+        }
+    }
+    assert_eq!(attempts, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again() {
+    let fixture = Fixture::new();
+    let ledger = ledger(&fixture);
+    let delayed = Document { delay: Some(Span(Duration::from_secs(3))), ..document() };
+    let place = |number| Place { number, body: Digest::of(delayed.canonical()), counts: Counts::default() };
+    let [gone, back, done] = std::array::from_fn(|_| JobId::new());
+    for (id, number) in [(gone, 1), (back, 2), (done, 3)] {
+        ledger.submitted(vec![(Submission { id, document: delayed.clone() }, place(number))]).await.unwrap();
+    }
+    fixture.advance(Duration::from_secs(3));
+    let ended = run(&ledger, sighting(Some(done), &delayed, 3, 1)).await;
+    end(&ledger, &ended, Verdict::Done, Decision::Finish).await;
+    assert_eq!(ledger.waiting(0, 1).await.unwrap(), (vec![(gone, place(1))], Some(1)));
+    assert_eq!(ledger.waiting(1, 9).await.unwrap(), (vec![(back, place(2))], Some(3)));
+    assert_eq!(ledger.waiting(3, 9).await.unwrap(), (vec![], None));
+    let other = Place { body: Digest::of("another"), ..place(2) };
+    ledger.miss(vec![(back, other)]).await.unwrap();
+    assert_eq!(ledger.page(None, 9).await.unwrap().0.len(), 3, "that was another job");
+    ledger.miss(vec![(gone, place(1)), (back, place(2)), (done, place(3))]).await.unwrap();
+    assert_eq!(ledger.waiting(0, 9).await.unwrap().0, []);
+    let listed = async || ledger.page(None, 9).await.unwrap().0.iter().map(|one| one.record.id).collect::<Vec<_>>();
+    assert_eq!(listed().await, [done]);
+    let (record, _) = ledger.find(gone).await.unwrap().unwrap();
+    assert_eq!((record.state, record.finished_at), (State::Ready, None));
+    run(&ledger, sighting(Some(back), &delayed, 2, 1)).await;
+    assert_eq!(listed().await, [back, done]);
+    let hour = Duration::from_secs(3600);
+    assert_eq!(ledger.forget_missing(hour, 9).await.unwrap(), 0);
+    fixture.advance(hour);
+    assert_eq!(ledger.forget_missing(hour, 9).await.unwrap(), 1);
+    assert!(ledger.find(gone).await.unwrap().is_none());
+    let same = Submission { id: gone, document: delayed };
+    assert!(ledger.unknown(vec![same]).await.unwrap().is_empty(), "its id stays known");
+}
+
+#[test]
+fn no_step_of_a_ledger_looks_at_more_jobs_than_it_needs() {
+    let fixture = Fixture::new();
+    for (sql, steps) in [
+        (entry::BY_ID, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"][..]),
+        (entry::PAGE, &["placed USING INTEGER PRIMARY KEY (rowid>?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (entry::NUMBERED, &["placed USING COVERING INDEX placed_number (server=? AND number=?)"]),
+        (identity::KNOWN, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"]),
+        (identity::SAME, &["placed USING INDEX placed_number (server=? AND number=?)"]),
+        (missing::MISS, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"]),
+        (missing::WAITING, &["placed USING INTEGER PRIMARY KEY (rowid>?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (missing::MISSING, &["jobs USING COVERING INDEX placed_ended (host=? AND state=? AND finished_at<?)"]),
+        (unreadable::FORGET, &["unreadable USING PRIMARY KEY (server=? AND number=?)"]),
+    ] {
+        let plan = fixture.plan(sql);
+        assert!(steps.iter().all(|step| plan.contains(step)), "{sql}: {plan}");
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP"), "{sql}: {plan}");
+    }
+    // Of attempts that run or end there are no more than workers have slots.
+    for (sql, first) in [(ending::OPEN, "SCAN settling; "), (ending::RUNNING, "SEARCH jobs USING INDEX jobs_running")] {
+        let plan = fixture.plan(sql);
+        assert!(plan.starts_with(first) && plan.matches("SCAN").count() < 2, "{sql}: {plan}");
+        assert!(plan.contains("placed USING INTEGER PRIMARY KEY"), "{sql}: {plan}");
+    }
 }

@@ -24,6 +24,8 @@ const DROP: &str = "
     DELETE FROM unreadable WHERE server = ?1 AND number IN (
         SELECT number FROM unreadable WHERE server = ?1 ORDER BY found_at DESC LIMIT -1 OFFSET ?2)";
 
+pub(super) const FORGET: &str = "DELETE FROM unreadable WHERE server = ?1 AND number = ?2";
+
 impl Ledger {
     /// Takes note of one.
     pub(in crate::queue) async fn note(&self, found: Unreadable) -> Result<(), QueueError> {
@@ -49,6 +51,17 @@ impl Ledger {
             .await
     }
 
+    /// Forgets what was found under these numbers.
+    pub(in crate::queue) async fn forget_unreadable(&self, numbers: Vec<u64>) -> Result<(), QueueError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let server = Arc::clone(&self.server);
+        let forget_all =
+            move |connection: &Connection| numbers.iter().try_for_each(|number| forget(connection, &server, *number));
+        self.queue.write(move |connection, _| forget_all(connection)).await
+    }
+
     /// All that are remembered, in order of their numbers; or the one with this number.
     pub(in crate::queue) async fn unreadable(&self, number: Option<u64>) -> Result<Vec<Unreadable>, QueueError> {
         let server = Arc::clone(&self.server);
@@ -64,6 +77,12 @@ impl Ledger {
         };
         self.queue.shared.lister.call(list).await
     }
+}
+
+/// Forgets what was found under a number.
+pub(super) fn forget(connection: &Connection, server: &str, number: u64) -> Result<(), Fault> {
+    connection.prepare_cached(FORGET)?.execute((server, number))?;
+    Ok(())
 }
 
 fn unreadable(row: &Row<'_>) -> Result<Unreadable, Fault> {

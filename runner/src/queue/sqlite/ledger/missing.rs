@@ -1,0 +1,115 @@
+//! Jobs that their server has no more although they have not ended here: another node has ended them, or somebody has
+//! deleted them at the server.
+//!
+//! What became of them cannot be told from here. Their rows stay as they are, ready, and have the time at which they
+//! were missed, which no other job that waits has. Pages leave them out, and after a time they are deleted. One that is
+//! met again, because the server had been started without its binlog, say, is a job like any other.
+
+use super::{Counts, Ledger, Place, host};
+use crate::job::{Digest, JobId};
+use crate::queue::sqlite::fault::Fault;
+use crate::queue::sqlite::forget;
+use crate::queue::{Cursor, QueueError};
+use rusqlite::{Connection, named_params};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Only a job that still waits, and where it was looked for.
+pub(super) const MISS: &str = "
+    UPDATE jobs SET state = 'ready', finished_at = :now
+    WHERE id = :id AND state IN ('delayed', 'ready') AND finished_at IS NULL AND EXISTS (
+        SELECT 1 FROM placed WHERE placed.seq = jobs.seq AND server = :server AND number = :number AND body = :body)";
+
+const FIND_AGAIN: &str = "UPDATE jobs SET finished_at = NULL WHERE seq = ?1 AND state = 'ready'";
+
+pub(super) const MISSING: &str = "
+    SELECT seq FROM jobs INDEXED BY placed_ended
+    WHERE host = :host AND unicode(host) IS 1 AND state = 'ready' AND finished_at <= :before
+    ORDER BY finished_at LIMIT :most";
+
+/// Whoever looks at all that wait goes on where the last look has ended.
+pub(super) const WAITING: &str = "
+    SELECT placed.seq, server, id, number, body, state IN ('delayed', 'ready') AND finished_at IS NULL
+    FROM placed CROSS JOIN jobs USING (seq) WHERE placed.seq > ?1 ORDER BY placed.seq LIMIT ?2";
+
+/// As many rows are looked at in one go.
+const LOOKED_AT: i64 = 20_000;
+
+impl Ledger {
+    /// Jobs that wait as far as this file knows, `most` at most, and the place after which to go on; none at the end.
+    pub(in crate::queue) async fn waiting(
+        &self,
+        after: Cursor,
+        most: usize,
+    ) -> Result<(Vec<(JobId, Place)>, Option<Cursor>), QueueError> {
+        let server = Arc::clone(&self.server);
+        let list = move |connection: &Connection| {
+            let (mut waiting, mut last) = (Vec::new(), None);
+            let mut statement = connection.prepare_cached(WAITING)?;
+            let mut rows = statement.query((i64::try_from(after).unwrap_or(i64::MAX), LOOKED_AT))?;
+            while waiting.len() < most {
+                let Some(row) = rows.next()? else { break };
+                last = Cursor::try_from(row.get::<_, i64>(0)?).ok();
+                if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? == &*server && row.get(5)? {
+                    let (number, body) = (row.get(3)?, Digest::from_bytes(row.get(4)?));
+                    waiting.push((JobId::from_bytes(row.get(2)?), Place { number, body, counts: Counts::default() }));
+                }
+            }
+            Ok((waiting, last))
+        };
+        self.queue.shared.lister.call(list).await
+    }
+
+    /// Takes note of jobs that the server has no more.
+    pub(in crate::queue) async fn miss(&self, jobs: Vec<(JobId, Place)>) -> Result<(), QueueError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let server = Arc::clone(&self.server);
+        self.queue
+            .write(move |connection, now| {
+                for (id, Place { number, body, .. }) in jobs {
+                    connection.prepare_cached(MISS)?.execute(named_params! {
+                        ":id": id.as_bytes(),
+                        ":server": &*server,
+                        ":number": number,
+                        ":body": body.as_bytes(),
+                        ":now": now.as_millisecond(),
+                    })?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Deletes jobs that have been missing for longer than they are kept, `most` at most, and returns how many.
+    pub(in crate::queue) async fn forget_missing(&self, kept: Duration, most: usize) -> Result<usize, QueueError> {
+        let host = host(&self.server);
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        self.queue
+            .write(move |connection, now| {
+                let now = now.as_millisecond();
+                let mut statement = connection.prepare_cached(MISSING)?;
+                let rows = statement.query_map(
+                    named_params! {
+                        ":before": now.saturating_sub(kept),
+                        ":host": host,
+                        ":most": i64::try_from(most).unwrap_or(i64::MAX),
+                    },
+                    |row| row.get(0),
+                )?;
+                let places = rows.collect::<Result<Vec<i64>, _>>()?;
+                for &seq in &places {
+                    forget::remove(connection, seq, now)?;
+                }
+                Ok(places.len())
+            })
+            .await
+    }
+}
+
+/// The server has the job after all.
+pub(super) fn find_again(connection: &Connection, seq: i64) -> Result<(), Fault> {
+    connection.prepare_cached(FIND_AGAIN)?.execute([seq])?;
+    Ok(())
+}
