@@ -178,7 +178,7 @@ pub trait Queue: Send + Sync {
     fn begin(&self, worker: &WorkerId, lease: &Lease);
 
     /// Gives back a job whose attempt has not begun, as if it had not been claimed. Where that cannot be undone, the
-    /// attempt ends as [`Settlement::not_begun`], which does not count.
+    /// attempt ends as interrupted, which does not count.
     ///
     /// # Errors
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
