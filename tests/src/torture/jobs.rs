@@ -104,8 +104,10 @@ impl Job {
         }
     }
 
+    /// Short enough to wait for, and long enough for an attempt that behaves, in a crowd and by a worker that has just
+    /// started.
     fn ttr(&self) -> Option<&'static str> {
-        (self.kind == Kind::LoopsOnce).then_some("300ms")
+        (self.kind == Kind::LoopsOnce).then_some("1s")
     }
 
     fn seed(&self) -> Option<u64> {
