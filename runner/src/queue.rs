@@ -174,7 +174,7 @@ pub trait Queue: Send + Sync {
     async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError>;
 
     /// Takes note that a claimed attempt begins now, so that it counts whatever becomes of its worker. Where that cannot
-    /// be told from a claim, every claim counts. It waits for nobody, and for no disk.
+    /// be told from a claim, every claim counts. It waits for nobody, and for no sync.
     fn begin(&self, worker: &WorkerId, lease: &Lease);
 
     /// Gives back a job whose attempt has not begun, as if it had not been claimed. Where that cannot be undone, the

@@ -94,7 +94,7 @@ fn jobs_are_chosen_by_their_ids_or_by_a_filter_or_all_of_them() -> anyhow::Resul
             &["--state=reddy", "--yes"],
             &["--verdict=late", "--yes"],
             &["--since=tomorrow", "--yes"],
-            &["1234"],
+            &["no-id"],
         ] {
             let change = (verb == "update").then_some("--priority=1");
             let output = node.run([verb].iter().chain(wrong).chain(&change))?;

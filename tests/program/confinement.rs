@@ -1,7 +1,7 @@
 //! The walls around the program itself, as its users meet them. What holds behind them is tried one thing at a time
 //! in the library's own tests; here the program has to live with them.
 
-use crate::support::{Worker, argument, await_state, file, sailor, show, submit, text, verdicts, work};
+use crate::support::{Worker, argument, await_state, await_that, file, sailor, show, submit, text, verdicts, work};
 use anyhow::{Context, ensure};
 use longboat_tests::data_server::DataServer;
 use longboat_tests::program::Longboat;
@@ -59,6 +59,22 @@ fn a_confined_worker_resolves_names_fetches_compiles_and_publishes() -> anyhow::
     ensure!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
     let compiled = std::fs::read_dir(node.data_dir().join("cache"))?.count();
     assert!(compiled > 0, "compiled code is kept");
+    Ok(())
+}
+
+#[test]
+fn a_confined_worker_marks_what_it_begins_for_whoever_takes_its_jobs_over() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let worker = Worker::start(&node, &[])?;
+    let marks = || -> anyhow::Result<usize> {
+        let names = std::fs::read_dir(node.data_dir())?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(names.iter().filter(|name| name.to_string_lossy().starts_with("queue.db-begun-")).count())
+    };
+    await_that("the worker has its marks", || Ok((marks()? == 1).then_some(())))?;
+    worker.signal("TERM")?;
+    ensure!(worker.join()?.0.success());
+    assert_eq!(marks()?, 0, "they go with their worker");
     Ok(())
 }
 

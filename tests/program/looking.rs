@@ -245,7 +245,7 @@ fn a_wait_ends_at_once_for_ids_that_nobody_knows_and_for_jobs_that_are_deleted()
     let told: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!((&told[0]["error"], output.status.code()), (&json!("it was deleted before it had ended"), Some(1)));
     assert_eq!(node.json(["wait", "--tag=nothing"])?, json!([]));
-    for wrong in [&["wait"][..], &["wait", &id, "--tag=x"], &["wait", "1"]] {
+    for wrong in [&["wait"][..], &["wait", &id, "--tag=x"], &["wait", "no-id"]] {
         assert_eq!(node.run(wrong)?.status.code(), Some(2), "{wrong:?}");
     }
     Ok(())

@@ -5,10 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-/// What the C library, SQLite and wasmtime read about themselves and the machine: the process's own memory map, how
-/// many cores it may use, and random bytes.
-const PROCESS: [&str; 5] =
-    ["/proc/self", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/dev/urandom"];
+/// What the C library, SQLite, wasmtime and the queue read about themselves and the machine: the process's own memory
+/// map, how many cores it may use, random bytes, and which run of the system this is.
+const PROCESS: [&str; 6] = [
+    "/proc/self",
+    "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/dev/urandom",
+];
 
 /// What it takes to resolve a name. The C library loads the ways to do so as libraries, at the first name.
 const RESOLVER: [&str; 13] = [

@@ -28,7 +28,9 @@ impl Array {
         for element in elements {
             self.append(element, &mut text)?;
         }
-        write(text.as_bytes())
+        let is_wanted = write(text.as_bytes())?;
+        self.is_open = self.format != Format::Yaml && !self.is_empty;
+        Ok(is_wanted)
     }
 
     fn append(&mut self, element: &impl Serialize, text: &mut String) -> anyhow::Result<()> {
@@ -41,7 +43,6 @@ impl Array {
             text.push_str(if self.is_empty { "[" } else { "," });
             // No text in JSON has a line break of its own.
             json.lines().for_each(|line| text.extend(["\n  ", line]));
-            self.is_open = true;
         }
         self.is_empty = false;
         Ok(())

@@ -34,7 +34,7 @@ pub use client::{Body, Client, ClientError, Reserved};
 pub use protocol::Denial;
 pub use stats::{JobState, JobStats, Jobs, ServerStats, TubeStats};
 
-use self::held::Held;
+use self::held::{Held, Phase};
 use self::overdue::Overdue;
 use self::server::Server;
 use self::waiting::{Anything, Waiting, Work};
@@ -133,8 +133,13 @@ impl Shared {
 
     /// Gives back all that this process has.
     async fn give_all_back(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        let leases: Vec<Lease> = lock(&self.held).keys().cloned().collect();
-        for lease in leases {
+        let held: Vec<_> = lock(&self.held).values().cloned().collect();
+        for held in held {
+            // The server may have heard of another end already; it is resolved by the next process.
+            if *held.phase.lock().await != Phase::Runs {
+                continue;
+            }
+            let lease = held.lease.clone();
             let verdict = Verdict::Interrupted { message: format!("worker {} has stopped", worker.name) };
             let decision = Decision::Retry(Duration::ZERO);
             let settlement = Settlement { verdict, decision, usage: Usage::default(), published: false };
@@ -167,8 +172,11 @@ impl Queue for BeanstalkdQueue {
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
         let recalled = self.shared.recalled(worker, leases).await?;
         lock(&self.shared.held).values().for_each(|held| held.beat());
-        self.shared.ledger.beat(worker).await?;
-        Ok(recalled)
+        match self.shared.ledger.beat(worker).await {
+            // Who keeps this file locked keeps nothing from the server.
+            Ok(()) | Err(QueueError::Busy(_)) => Ok(recalled),
+            Err(error) => Err(error),
+        }
     }
 
     async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {

@@ -11,7 +11,7 @@ use crate::fetch::{Parcel, SendError, Sender};
 use crate::job::{Span, backoff};
 use crate::queue::{Delivered, Delivery, Interest, Watch};
 use jiff::Timestamp;
-use receivers::Receivers;
+use receivers::{LeftAlone, Receivers};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ const CALM: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(1);
 /// A result that has not arrived so long after its job ended is given up when the next try fails, or cannot be made.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// A result that was never tried is given up only if nothing was heard of its receiver for so long by this very worker.
+const SILENCE: Duration = Duration::from_secs(3600);
 /// How long a worker that has no more jobs stays for the first try at sending their results.
 const LAST_ROUND: Duration = Duration::from_secs(30);
 /// How long a worker that is to drain stays for results that are just being sent.
@@ -146,7 +148,7 @@ impl Courier {
     /// One try, or none if the receiver is left alone at the moment.
     async fn carry(self: Arc<Self>, delivery: Delivery) {
         let outcome = match self.receivers.admit(&delivery.url, jitter(&delivery), Instant::now()) {
-            Err(after) => put_off(&delivery, Timestamp::now(), after),
+            Err(left_alone) => put_off(&delivery, Timestamp::now(), left_alone),
             Ok(()) => tokio::select! {
                 outcome = self.attempt(&delivery) => outcome,
                 () = self.cut.cancelled() => Delivered::Untried { after: Duration::ZERO },
@@ -211,9 +213,10 @@ fn jitter(delivery: &Delivery) -> f64 {
     f64::from(delivery.id.as_bytes()[15]) / 255.0
 }
 
-/// What follows if the receiver is to be left alone for a while, for it does not answer.
-fn put_off(delivery: &Delivery, now: Timestamp, after: Duration) -> Delivered {
-    if age(delivery, now) + after < PATIENCE {
+/// What follows if the receiver is to be left alone for a while, for it does not answer. A node that was off for a day
+/// must not give up all that it has at the first breath of silence.
+fn put_off(delivery: &Delivery, now: Timestamp, LeftAlone { after, silent }: LeftAlone) -> Delivered {
+    if age(delivery, now) + after < PATIENCE || silent < SILENCE {
         return Delivered::Untried { after };
     }
     let tries = told(delivery.tries, delivery, now);

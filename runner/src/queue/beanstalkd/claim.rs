@@ -84,8 +84,9 @@ impl Shared {
         reserved: Reserved,
     ) -> Result<Option<Claimed>, QueueError> {
         let number = reserved.number;
-        let told = async { Ok((connection.stats_job(number).await?, connection.instance().await?)) };
-        let (stats, instance) = told.await.map_err(|error| self.server.failed(&error))?;
+        // The job's figures come last: its age tells when it was put, counted from now.
+        let told = async { Ok((connection.instance().await?, connection.stats_job(number).await?)) };
+        let (instance, stats) = told.await.map_err(|error| self.server.failed(&error))?;
         let Some(stats) = stats else {
             self.server.give_back(connection);
             return Ok(None);

@@ -5,28 +5,28 @@
 //! tells whose end a burial was; and it tells everybody that the job is not dead, though it is buried.
 
 use super::stats::{JobState, JobStats};
-use crate::job::{Digest, JobId, Record, State};
+use crate::job::{Digest, JobId, Record};
 use crate::queue::Lease;
 
-/// No mark is smaller.
+/// Every mark is larger: this very priority is what some clients give to every job.
 const FIRST: u32 = 1 << 31;
 
 /// The mark of an attempt that the worker makes whose start this is.
 pub(super) fn of(start: JobId, lease: &Lease) -> u32 {
     let attempt = [start.as_bytes().as_slice(), lease.id.as_bytes(), &lease.attempt.to_be_bytes()].concat();
     let [a, b, c, d, ..] = *Digest::of(attempt).as_bytes();
-    FIRST | u32::from_be_bytes([a, b, c, d])
+    FIRST | u32::from_be_bytes([a, b, c, d]) | 1
 }
 
 /// Whether the priority that a job has at the server is a mark. Its `own` one may be as large, and without a burial
 /// nobody has marked it.
 pub(super) fn is_on(stats: &JobStats, own: u32) -> bool {
-    stats.priority >= FIRST && stats.buries > 0 && stats.priority != own
+    stats.priority > FIRST && stats.buries > 0 && stats.priority != own
 }
 
 /// Whether a worker, on whichever node, is about to publish the job's result.
 pub(super) fn is_publishing(record: &Record, stats: &JobStats) -> bool {
-    stats.state == JobState::Buried && (record.state == State::Running || is_on(stats, record.document.priority))
+    stats.state == JobState::Buried && is_on(stats, record.document.priority)
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
             of(id, &lease(1)),
             of(start, &Lease { id: start, attempt: 1 }),
         ];
-        assert!(marks.iter().all(|mark| *mark >= FIRST));
+        assert!(marks.iter().all(|mark| *mark > FIRST));
         let distinct: std::collections::HashSet<_> = marks.into();
         assert_eq!((distinct.len(), of(start, &lease(1))), (4, marks[0]));
     }

@@ -25,17 +25,20 @@ impl Shared {
     async fn look_for_some(&self) -> Result<(), QueueError> {
         let after = *lock(&self.looked_for);
         let (waiting, last) = self.ledger.waiting(after, LOOKED_FOR).await?;
-        let mut missing = Vec::new();
+        let (mut missing, mut found) = (Vec::new(), Vec::new());
         if !waiting.is_empty() {
             let mut connection = self.server.connect().await?;
-            for (id, place) in waiting {
-                if self.stats_of(&mut connection, place).await?.is_none() {
-                    missing.push((id, place));
+            for (id, place, is_missing) in waiting {
+                match self.stats_of(&mut connection, place).await? {
+                    None if !is_missing => missing.push((id, place)),
+                    Some(_) if is_missing => found.push(id),
+                    _ => {}
                 }
             }
             self.server.give_back(connection);
         }
         self.ledger.miss(missing).await?;
+        self.ledger.found(found).await?;
         *lock(&self.looked_for) = last.unwrap_or(0);
         Ok(())
     }

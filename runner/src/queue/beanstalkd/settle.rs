@@ -23,6 +23,7 @@ use super::claim::seconds;
 use super::fence::{self, Found, Proof};
 use super::held::{Held, Phase};
 use super::mark;
+use super::stats::JobState;
 use crate::job::{Decision, State, Verdict};
 use crate::queue::sqlite::{Intent, Kind, Place};
 use crate::queue::{Lease, QueueError, Settlement, WorkerId};
@@ -77,7 +78,14 @@ impl Shared {
             }
             self.server.give_back(connection);
         }
-        self.ledger.commit(lease, worker).await?;
+        let committed = self.ledger.commit(lease, worker).await;
+        if let Err(error) = committed {
+            drop(phase);
+            if let QueueError::Stale { .. } = error {
+                self.release(&held).await;
+            }
+            return Err(error);
+        }
         if settlement.decision == Decision::Finish {
             // If this fails, the job is buried and its deletion written down: `resolve` comes back to it.
             let _ = self.finish(lease, held.proof.place).await;
@@ -91,7 +99,8 @@ impl Shared {
     async fn finish(&self, lease: &Lease, place: Place) -> Result<(), QueueError> {
         let mut connection = self.server.connect().await?;
         let deleted = async {
-            if fence::is_there(&mut connection, place).await? {
+            // What does not lie buried was not put there by this end: a server that has lost its jobs counts anew.
+            if fence::look(&mut connection, place).await?.is_some_and(|stats| stats.state == JobState::Buried) {
                 connection.delete(place.number).await?;
             }
             Ok(())

@@ -57,8 +57,13 @@ impl Shared {
         }
     }
 
-    /// Gives back all that nobody has claimed.
+    /// Gives back all that nobody has claimed, and first sees the ends of all waits: a job that one of them is given
+    /// when nobody is there any more would count as one whose worker has died.
     pub(super) async fn give_all_kept_back(&self) {
+        let until = Instant::now() + ROUND + KEPT;
+        while !lock(&self.waiting).rounds.is_empty() && Instant::now() < until {
+            tokio::time::sleep(KEPT / 20).await;
+        }
         let kept = std::mem::take(&mut lock(&self.waiting).kept);
         self.give_kept_back(kept).await;
     }

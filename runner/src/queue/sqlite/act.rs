@@ -203,7 +203,7 @@ fn delete(connection: &Connection, job: &Found, now: i64) -> Result<State, Stop>
 fn document(connection: &Connection, job: &Found) -> Result<Document, Stop> {
     match records::document(connection, job.seq, job.id) {
         Ok(document) => Ok(document),
-        Err(Fault::Corrupt(message)) => Err(Refusal::Invalid(format!("{message}; delete it")).into()),
+        Err(fault) if fault.is_of_a_row() => Err(Refusal::Invalid(format!("{fault}; delete it")).into()),
         Err(fault) => Err(fault.into()),
     }
 }

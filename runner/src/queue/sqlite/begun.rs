@@ -31,8 +31,7 @@ fn boot() -> Option<Vec<u8>> {
 pub(super) struct Begun {
     /// What their files' names begin with.
     prefix: PathBuf,
-    /// None where it is not told, and where workers may be on other machines. It is not asked for later, since a
-    /// confined worker may not.
+    /// None where it is not told, and where workers may be on other machines.
     boot: Option<Vec<u8>>,
     /// Those of this process's workers.
     own: Mutex<HashMap<JobId, Marks>>,
@@ -41,7 +40,8 @@ pub(super) struct Begun {
 impl Begun {
     /// Those beside the queue's file.
     pub(super) fn beside(queue: &Path, sharing: Sharing) -> Self {
-        let mut prefix = queue.as_os_str().to_owned();
+        // Behind a link, if the file is one, as SQLite's own files are.
+        let mut prefix = queue.canonicalize().unwrap_or_else(|_| queue.to_owned()).into_os_string();
         prefix.push("-begun-");
         let boot = Some(sharing).filter(|sharing| *sharing == Sharing::OneMachine).and_then(|_| boot());
         Self { prefix: prefix.into(), boot, own: Mutex::default() }

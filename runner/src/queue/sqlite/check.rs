@@ -72,7 +72,7 @@ fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault>
         let id = JobId::from_bytes(row.get(1)?);
         match job(connection, row, id) {
             Ok(faults) => faults.into_iter().for_each(|what| health.faults.add(format!("job {id}: {what}"))),
-            Err(Fault::Corrupt(what)) => health.faults.add(what),
+            Err(fault) if fault.is_of_a_row() => health.faults.add(format!("job {id}: {fault}")),
             Err(fault) => return Err(fault),
         }
     }

@@ -137,7 +137,7 @@ fn candidate(connection: &Connection, seq: i64) -> Result<Claimed, Fault> {
 }
 
 /// Ends a job that cannot be read: it would be the most urgent one for ever.
-fn bury(connection: &Connection, seq: i64, fault: &Fault, now: i64) -> Result<(), Fault> {
+pub(super) fn bury(connection: &Connection, seq: i64, fault: &Fault, now: i64) -> Result<(), Fault> {
     let verdict = Verdict::HostError { message: fault.to_string() };
     settle::end(connection, seq, &Ended { state: State::Dead, verdict: &verdict, published: None }, now)
 }

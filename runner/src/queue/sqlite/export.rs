@@ -122,7 +122,9 @@ fn jobs(connection: &Connection, place: i64, now: Timestamp, faults: &mut Faults
                 line.len()
             )),
             // What is damaged is left out; what the disk does not give ends it all.
-            Err(Fault::Corrupt(what)) => faults.add(what),
+            Err(fault) if fault.is_of_a_row() => {
+                faults.add(format!("job {}: {fault}", JobId::from_bytes(row.get(1)?)));
+            }
             Err(fault) => return Err(fault),
         }
         if piece.text.len() > BYTES {

@@ -209,10 +209,12 @@ CREATE TABLE serving (
 ///
 /// - The indexes that the file's own queue walks along hold no job of a server; those that have ended have one of their
 ///   own.
+/// - Jobs of servers have no time in the column of those that expire by the clock alone.
 /// - An end that is on its way to a server knows which process of the server has given the reservation.
 /// - `elsewhere` counts the places that jobs of servers ever had, which the file's own have not.
 /// - `counts` has no row for what there is none of: tubes are named by submitters.
 const VERSION_5: &str = "
+UPDATE jobs SET expires_at = NULL WHERE unicode(host) IS 1;
 DROP INDEX jobs_state;
 DROP INDEX jobs_delayed;
 DROP INDEX jobs_expiring;

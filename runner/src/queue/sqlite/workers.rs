@@ -2,11 +2,11 @@
 
 use super::fault::Fault;
 use super::settle::{self, Ending};
-use super::{SqliteQueue, lock};
+use super::{SqliteQueue, claim, lock};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
 use crate::queue::{Lease, QueueError, Recalled, WorkerId};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -192,17 +192,27 @@ fn end_all<'a>(
     now: i64,
 ) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut statement = connection.prepare_cached(RUNNING)?;
-    let running = statement.query_map([start.as_bytes()], |row| {
+    let standing = |row: &Row<'_>| -> rusqlite::Result<_> {
         let lease = Lease { id: JobId::from_bytes(row.get(1)?), attempt: row.get(2)? };
         let standing = Standing {
             attempts: lease.attempt.saturating_sub(row.get(3)?),
             granted: settle::granted(row.get(4)?, row.get(5)?),
             seed_pinned: row.get(6)?,
         };
-        Ok((row.get::<_, i64>(0)?, lease, standing))
-    })?;
+        Ok((lease, standing))
+    };
+    let running = statement.query_map([start.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, standing(row))))?;
     let mut ended = Vec::new();
-    for (seq, lease, standing) in running.collect::<Result<Vec<_>, _>>()? {
+    for (seq, found) in running.collect::<Result<Vec<_>, _>>()? {
+        let (lease, standing) = match found.map_err(Fault::from) {
+            Ok(found) => found,
+            // It must not keep the others from being taken over.
+            Err(fault) if fault.is_of_a_row() => {
+                claim::bury(connection, seq, &fault, now)?;
+                continue;
+            }
+            Err(fault) => return Err(fault),
+        };
         let verdict = verdict(&lease);
         // No such verdict makes a job wait, so there is nothing to jitter.
         let decision = decide(verdict, standing, 0.0);

@@ -20,12 +20,23 @@ pub(super) struct Receivers(Mutex<HashMap<String, Silence>>);
 
 #[derive(Debug)]
 struct Silence {
+    /// When nothing was heard of it for the first time.
+    since: Instant,
     /// Tries in a row of which nothing was heard; such as were made at once count as one.
     tries: u32,
     /// Until then nothing is sent.
     until: Instant,
     /// Whether a result is just finding out whether it has ended.
     is_probed: bool,
+}
+
+/// Why a result is not sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeftAlone {
+    /// How long the result is to wait.
+    pub(super) after: Duration,
+    /// How long nothing was heard of its receiver.
+    pub(super) silent: Duration,
 }
 
 impl Receivers {
@@ -36,9 +47,12 @@ impl Receivers {
     /// Lets a result be sent to `url`, or says how long it is to wait: as long as if it had been tried as well, so that
     /// many that wait for one receiver are not looked at again and again. Of a silent receiver only one finds out at a
     /// time whether it answers again.
-    pub(super) fn admit(&self, url: &Url, jitter: f64, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&self, url: &Url, jitter: f64, now: Instant) -> Result<(), LeftAlone> {
         match self.silent().get_mut(&name(url)) {
-            Some(silence) if silence.until > now => Err(backoff(silence.tries, silence.until - now, jitter)),
+            Some(silence) if silence.until > now => Err(LeftAlone {
+                after: backoff(silence.tries, silence.until - now, jitter),
+                silent: now.saturating_duration_since(silence.since),
+            }),
             Some(silence) => {
                 (silence.until, silence.is_probed) = (now + LEFT_ALONE, true);
                 Ok(())
@@ -68,7 +82,7 @@ impl Receivers {
         }
         if silent.len() < MOST {
             let until = now + backoff(1, Duration::ZERO, 0.0);
-            silent.insert(name(url), Silence { tries: 1, until, is_probed: false });
+            silent.insert(name(url), Silence { since: now, tries: 1, until, is_probed: false });
         }
     }
 }
@@ -89,16 +103,17 @@ mod tests {
     fn a_silent_receiver_is_left_alone_and_then_tried_by_one_at_a_time() {
         let (start, receivers) = (Instant::now(), Receivers::default());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let wait = |seconds| Err(Duration::from_secs(seconds));
+        let wait =
+            |after, silent| Err(LeftAlone { after: Duration::from_secs(after), silent: Duration::from_secs(silent) });
         let dead = url("http://a.example/1");
         let admit = |seconds| receivers.admit(&url("http://me@a.example:80/2"), 0.0, at(seconds));
         for _ in 0..8 {
             receivers.kept_silent(&dead, at(0));
         }
-        assert_eq!((admit(0), admit(1)), (wait(1), Ok(())), "eight at once were one try");
-        assert_eq!(admit(1), wait(30), "one finds out");
+        assert_eq!((admit(0), admit(1)), (wait(1, 0), Ok(())), "eight at once were one try");
+        assert_eq!(admit(1), wait(30, 1), "one finds out");
         receivers.kept_silent(&dead, at(2));
-        assert_eq!((admit(2), admit(4)), (wait(2), Ok(())));
+        assert_eq!((admit(2), admit(4)), (wait(2, 2), Ok(())));
         assert_eq!(receivers.admit(&url("http://a.example:81/"), 0.0, at(4)), Ok(()), "another receiver");
         receivers.answered(&dead);
         assert_eq!((admit(4), admit(4)), (Ok(()), Ok(())));
@@ -111,7 +126,7 @@ mod tests {
         let (mut waits, mut others) = (Vec::new(), Vec::new());
         for _ in 0..12 {
             receivers.kept_silent(&dead, now);
-            others.push(receivers.admit(&dead, 0.0, now).unwrap_err().as_secs());
+            others.push(receivers.admit(&dead, 0.0, now).unwrap_err().after.as_secs());
             let wait = (0..60).find(|wait| receivers.admit(&dead, 0.0, now + Duration::from_secs(*wait)).is_ok());
             waits.push(wait.unwrap());
             now += Duration::from_secs(wait.unwrap());

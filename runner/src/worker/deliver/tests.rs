@@ -38,9 +38,14 @@ fn a_result_is_sent_again_after_longer_and_longer_waits_until_a_day_is_over() {
 fn a_result_whose_receiver_is_left_alone_is_given_up_after_a_day_without_being_tried() {
     let since = Timestamp::UNIX_EPOCH;
     let (after, hour) = (Duration::from_secs(600), jiff::SignedDuration::from_hours(1));
-    assert_eq!(put_off(&delivery(3, since), since + 23 * hour, after), Delivered::Untried { after });
+    let left_alone = |seconds| LeftAlone { after, silent: Duration::from_secs(seconds) };
+    for (hours, seconds) in [(23, 9_999), (25, 3_599)] {
+        let put_off = put_off(&delivery(3, since), since + hours * hour, left_alone(seconds));
+        assert_eq!(put_off, Delivered::Untried { after }, "{hours} h, silent for {seconds} s");
+    }
     for (tries, times) in [(0, "0 times"), (1, "1 time")] {
-        let Delivered::TooLate { reason } = put_off(&delivery(tries, since), since + 25 * hour, after) else {
+        let Delivered::TooLate { reason } = put_off(&delivery(tries, since), since + 25 * hour, left_alone(3_600))
+        else {
             panic!("it is still waited for");
         };
         assert_eq!(reason, format!("the receiver has not answered; it was tried {times} within 25h"));

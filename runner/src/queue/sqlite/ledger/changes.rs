@@ -27,7 +27,6 @@ impl Ledger {
                 }
                 let (now, verdict) = (now.as_millisecond(), Verdict::Cancelled { message }.clipped());
                 if state == State::Running {
-                    ending::forget(connection, seq)?;
                     cancel(connection, seq, &verdict, now)?;
                 } else {
                     let ended = Ended { state: State::Cancelled, verdict: &verdict, published: None };
@@ -84,6 +83,7 @@ fn state(connection: &Connection, id: JobId) -> Result<Option<(i64, State)>, Fau
 fn cancel(connection: &Connection, seq: i64, verdict: &Verdict, now: i64) -> Result<(), Fault> {
     let attempt =
         connection.prepare_cached("SELECT attempts FROM jobs WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+    ending::forget(connection, seq, attempt)?;
     let ending = Ending { attempt, verdict, decision: Decision::Cancel, usage: None, published: false };
     settle::end_attempt(connection, seq, &ending, now)
 }

@@ -83,10 +83,10 @@ impl Ledger {
 
     /// Forgets that an attempt was on its way to its end: both sides have heard.
     pub(in crate::queue) async fn close(&self, lease: &Lease) -> Result<(), QueueError> {
-        let id = lease.id;
+        let lease = lease.clone();
         self.queue
-            .write(move |connection, _| match seq(connection, id)? {
-                Some(seq) => forget(connection, seq),
+            .write(move |connection, _| match seq(connection, lease.id)? {
+                Some(seq) => forget(connection, seq, lease.attempt),
                 None => Ok(()),
             })
             .await
@@ -100,7 +100,7 @@ impl Ledger {
             .write(move |connection, now| {
                 let Some(seq) = seq(connection, lease.id)? else { return Ok(false) };
                 if also_ending {
-                    forget(connection, seq)?;
+                    forget(connection, seq, lease.attempt)?;
                 } else if is_ending(connection, seq)? {
                     return Ok(false);
                 }
@@ -166,9 +166,10 @@ fn is_ending(connection: &Connection, seq: i64) -> Result<bool, Fault> {
     Ok(statement.query_row([seq], |row| row.get(0))?)
 }
 
-/// Forgets that a job's attempt was on its way to its end.
-pub(super) fn forget(connection: &Connection, seq: i64) -> Result<(), Fault> {
-    connection.prepare_cached("DELETE FROM settling WHERE seq = ?1")?.execute([seq])?;
+/// Forgets that an attempt was on its way to its end, and nothing of a later one, which another worker may be about to
+/// end.
+pub(super) fn forget(connection: &Connection, seq: i64, attempt: u32) -> Result<(), Fault> {
+    connection.prepare_cached("DELETE FROM settling WHERE seq = ?1 AND attempt = ?2")?.execute((seq, attempt))?;
     Ok(())
 }
 
@@ -232,7 +233,7 @@ fn commit(connection: &Connection, lease: &Lease, home: &WorkerId, now: i64) -> 
                     connection.prepare_cached("UPDATE settling SET committed = 1 WHERE seq = ?1")?.execute([seq])?;
                     Ok(())
                 }
-                _ => forget(connection, seq),
+                _ => forget(connection, seq, lease.attempt),
             }
         }
         // Another process has done all of it, or has found that the reservation was lost.

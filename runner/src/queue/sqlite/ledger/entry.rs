@@ -97,7 +97,7 @@ impl Ledger {
                 }
                 match entry(connection, &found) {
                     Ok(found) => entries.extend(found),
-                    Err(Fault::Corrupt(_)) => {}
+                    Err(fault) if fault.is_of_a_row() => {}
                     Err(fault) => return Err(fault),
                 }
             }

@@ -2,13 +2,13 @@
 //! deleted them at the server.
 //!
 //! What became of them cannot be told from here. Their rows stay as they are, ready, and have the time at which they
-//! were missed, which no other job that waits has. Pages leave them out, and after a time they are deleted. One that is
-//! met again, because the server had been started without its binlog, say, is a job like any other.
+//! were missed, which no other job that waits has. Pages leave them out, and after a time those that were not tried here
+//! are deleted. One that is met again, because the server had been started without its binlog, say, is a job like any
+//! other, even if its row is gone: so nothing is kept by which it would be taken for one that has ended.
 
 use super::{Counts, Ledger, Place, host};
 use crate::job::{Digest, JobId};
 use crate::queue::sqlite::fault::Fault;
-use crate::queue::sqlite::forget;
 use crate::queue::{Cursor, QueueError};
 use rusqlite::{Connection, named_params};
 use std::sync::Arc;
@@ -22,26 +22,29 @@ pub(super) const MISS: &str = "
 
 const FIND_AGAIN: &str = "UPDATE jobs SET finished_at = NULL WHERE seq = ?1 AND state = 'ready'";
 
+const FIND_BY_ID: &str = "UPDATE jobs SET finished_at = NULL WHERE id = ?1 AND state = 'ready'";
+
 pub(super) const MISSING: &str = "
     SELECT seq FROM jobs INDEXED BY placed_ended
-    WHERE host = :host AND unicode(host) IS 1 AND state = 'ready' AND finished_at <= :before
+    WHERE host = :host AND unicode(host) IS 1 AND state = 'ready' AND finished_at <= :before AND attempts = 0
     ORDER BY finished_at LIMIT :most";
 
 /// Whoever looks at all that wait goes on where the last look has ended.
 pub(super) const WAITING: &str = "
-    SELECT placed.seq, server, id, number, body, state IN ('delayed', 'ready') AND finished_at IS NULL
+    SELECT placed.seq, server, id, number, body, state IN ('delayed', 'ready'), finished_at IS NOT NULL
     FROM placed CROSS JOIN jobs USING (seq) WHERE placed.seq > ?1 ORDER BY placed.seq LIMIT ?2";
 
 /// As many rows are looked at in one go.
 const LOOKED_AT: i64 = 20_000;
 
 impl Ledger {
-    /// Jobs that wait as far as this file knows, `most` at most, and the place after which to go on; none at the end.
+    /// Jobs that wait as far as this file knows, `most` at most, each with whether it is missing, and the place after
+    /// which to go on; none at the end.
     pub(in crate::queue) async fn waiting(
         &self,
         after: Cursor,
         most: usize,
-    ) -> Result<(Vec<(JobId, Place)>, Option<Cursor>), QueueError> {
+    ) -> Result<(Vec<(JobId, Place, bool)>, Option<Cursor>), QueueError> {
         let server = Arc::clone(&self.server);
         let list = move |connection: &Connection| {
             let (mut waiting, mut last) = (Vec::new(), None);
@@ -52,7 +55,8 @@ impl Ledger {
                 last = Cursor::try_from(row.get::<_, i64>(0)?).ok();
                 if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? == &*server && row.get(5)? {
                     let (number, body) = (row.get(3)?, Digest::from_bytes(row.get(4)?));
-                    waiting.push((JobId::from_bytes(row.get(2)?), Place { number, body, counts: Counts::default() }));
+                    let place = Place { number, body, counts: Counts::default() };
+                    waiting.push((JobId::from_bytes(row.get(2)?), place, row.get(6)?));
                 }
             }
             Ok((waiting, last))
@@ -82,6 +86,20 @@ impl Ledger {
             .await
     }
 
+    /// Takes note of missing jobs that the server has after all.
+    pub(in crate::queue) async fn found(&self, jobs: Vec<JobId>) -> Result<(), QueueError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let find = move |connection: &Connection, _| {
+            for id in jobs {
+                connection.prepare_cached(FIND_BY_ID)?.execute([id.as_bytes()])?;
+            }
+            Ok(())
+        };
+        self.queue.write(find).await
+    }
+
     /// Deletes jobs that have been missing for longer than they are kept, `most` at most, and returns how many.
     pub(in crate::queue) async fn forget_missing(&self, kept: Duration, most: usize) -> Result<usize, QueueError> {
         let host = host(&self.server);
@@ -100,7 +118,7 @@ impl Ledger {
                 )?;
                 let places = rows.collect::<Result<Vec<i64>, _>>()?;
                 for &seq in &places {
-                    forget::remove(connection, seq, now)?;
+                    connection.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;
                 }
                 Ok(places.len())
             })

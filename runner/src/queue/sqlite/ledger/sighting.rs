@@ -83,7 +83,12 @@ impl Ledger {
     /// Does not hold a reservation against a job of which no attempt has come.
     pub(in crate::queue) async fn given_back(&self, sighting: Sighting) -> Result<(), QueueError> {
         let server = Arc::clone(&self.server);
-        self.queue.write(move |connection, _| give_back(connection, &server, &sighting)).await
+        let give_back = move |connection: &Connection, _| match give_back(connection, &server, &sighting) {
+            // Nothing can be held against a job whose row cannot be read, and nobody is to be kept from the others.
+            Err(fault) if fault.is_of_a_row() => Ok(()),
+            given_back => given_back,
+        };
+        self.queue.write(give_back).await
     }
 }
 
@@ -94,6 +99,8 @@ fn give_back(connection: &Connection, server: &str, sighting: &Sighting) -> Resu
         // Nothing is kept of another number's figures.
         Some(known) if !known.is(server, sighting) || !known.has_number(place.number) => return Ok(()),
         Some(known) => known.seq,
+        // A job that has ended and was deleted is none again.
+        None if is_forgotten(connection, id, &document.canonical())?.is_some() => return Ok(()),
         None => insert(connection, server, id, document, *place, *put_at)?,
     };
     uncount(connection, seq)
@@ -153,7 +160,7 @@ fn standing(connection: &Connection, known: &Known, place: Place, now: Timestamp
         State::Dead => (place.counts.kicks <= kicks).then_some(Ruling::Dead),
         State::Running if !is_same => Some(Ruling::Runs),
         State::Running => {
-            ending::forget(connection, seq)?;
+            ending::forget(connection, seq, attempts)?;
             ending::lose(connection, seq, attempts, now.as_millisecond())?;
             None
         }

@@ -433,14 +433,14 @@ async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again(
     fixture.advance(Duration::from_secs(3));
     let ended = run(&ledger, sighting(Some(done), &delayed, 3, 1)).await;
     end(&ledger, &ended, Verdict::Done, Decision::Finish).await;
-    assert_eq!(ledger.waiting(0, 1).await.unwrap(), (vec![(gone, place(1))], Some(1)));
-    assert_eq!(ledger.waiting(1, 9).await.unwrap(), (vec![(back, place(2))], Some(3)));
+    assert_eq!(ledger.waiting(0, 1).await.unwrap(), (vec![(gone, place(1), false)], Some(1)));
+    assert_eq!(ledger.waiting(1, 9).await.unwrap(), (vec![(back, place(2), false)], Some(3)));
     assert_eq!(ledger.waiting(3, 9).await.unwrap(), (vec![], None));
     let other = Place { body: Digest::of("another"), ..place(2) };
     ledger.miss(vec![(back, other)]).await.unwrap();
     assert_eq!(ledger.page(None, 9).await.unwrap().0.len(), 3, "that was another job");
     ledger.miss(vec![(gone, place(1)), (back, place(2)), (done, place(3))]).await.unwrap();
-    assert_eq!(ledger.waiting(0, 9).await.unwrap().0, []);
+    assert_eq!(ledger.waiting(0, 9).await.unwrap().0, [(gone, place(1), true), (back, place(2), true)]);
     let listed = async || ledger.page(None, 9).await.unwrap().0.iter().map(|one| one.record.id).collect::<Vec<_>>();
     assert_eq!(listed().await, [done]);
     let (record, _) = ledger.find(gone).await.unwrap().unwrap();
@@ -452,8 +452,8 @@ async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again(
     fixture.advance(hour);
     assert_eq!(ledger.forget_missing(hour, 9).await.unwrap(), 1);
     assert!(ledger.find(gone).await.unwrap().is_none());
-    let same = Submission { id: gone, document: delayed };
-    assert!(ledger.unknown(vec![same]).await.unwrap().is_empty(), "its id stays known");
+    let again = ledger.sight(sighting(Some(gone), &delayed, 1, 1), &worker("a")).await.unwrap();
+    assert!(matches!(again, Ruling::Run(_)), "the server has it after all: {again:?}");
 }
 
 #[test]
@@ -467,7 +467,7 @@ fn no_step_of_a_ledger_looks_at_more_jobs_than_it_needs() {
         (identity::SAME, &["placed USING INDEX placed_number (server=? AND number=?)"]),
         (missing::MISS, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"]),
         (missing::WAITING, &["placed USING INTEGER PRIMARY KEY (rowid>?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
-        (missing::MISSING, &["jobs USING COVERING INDEX placed_ended (host=? AND state=? AND finished_at<?)"]),
+        (missing::MISSING, &["jobs USING INDEX placed_ended (host=? AND state=? AND finished_at<?)"]),
         (unreadable::FORGET, &["unreadable USING PRIMARY KEY (server=? AND number=?)"]),
     ] {
         let plan = fixture.plan(sql);
@@ -480,4 +480,42 @@ fn no_step_of_a_ledger_looks_at_more_jobs_than_it_needs() {
         assert!(plan.starts_with(first) && plan.matches("SCAN").count() < 2, "{sql}: {plan}");
         assert!(plan.contains("placed USING INTEGER PRIMARY KEY"), "{sql}: {plan}");
     }
+}
+
+#[tokio::test]
+async fn who_finds_a_reservation_lost_too_late_leaves_the_next_attempts_end_alone() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let settlement =
+        |decision| Settlement { verdict: Verdict::Done, decision, usage: Usage::default(), published: true };
+    let first = run(&ledger, sighting(Some(id), &document(), 1, 1)).await.lease;
+    ledger.begin(&worker("a"), &first, settlement(Decision::Finish), 1).await.unwrap();
+    let second = run(&ledger, sighting(Some(id), &document(), 1, 2)).await.lease;
+    ledger.begin(&worker("a"), &second, settlement(Decision::Finish), 1).await.unwrap();
+    assert!(!ledger.lost(&first, true).await.unwrap());
+    ledger.close(&first).await.unwrap();
+    ledger.commit(&second, &worker("a")).await.unwrap();
+    assert_eq!(ledger.find(id).await.unwrap().unwrap().0.published, Some(2));
+}
+
+#[tokio::test]
+async fn a_reservation_that_comes_to_nothing_makes_no_job_of_one_that_was_deleted() {
+    let fixture = Fixture::new();
+    let (ledger, id) = (ledger(&fixture), JobId::new());
+    let claimed = run(&ledger, sighting(Some(id), &document(), 1, 1)).await;
+    end(&ledger, &claimed, Verdict::Done, Decision::Finish).await;
+    assert_eq!(ledger.forget(&ALL, 9).await.unwrap(), 1);
+    ledger.given_back(sighting(Some(id), &document(), 2, 1)).await.unwrap();
+    let again = ledger.sight(sighting(Some(id), &document(), 2, 2), &worker("a")).await.unwrap();
+    assert!(matches!(again, Ruling::Ended), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_worker_from_writing_down_what_it_gives_back() {
+    let fixture = Fixture::new();
+    let (ledger, seen) = (ledger(&fixture), sighting(Some(JobId::new()), &document(), 1, 1));
+    run(&ledger, seen.clone()).await;
+    fixture.sql("UPDATE jobs SET uncounted = -1");
+    assert!(ledger.sight(seen.clone(), &worker("a")).await.is_err());
+    ledger.given_back(seen).await.unwrap();
 }

@@ -190,3 +190,15 @@ async fn nothing_is_taken_over_before_those_who_were_kept_out_by_a_long_lock_had
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(fixture.queue.take_over_by(clock(start, 200), &observer).await.unwrap().len(), 1, "it was not");
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_job_from_being_taken_over() {
+    let fixture = Fixture::new();
+    let start = Instant::now();
+    let ids = fixture.submit_all(vec![document(); 2]).await;
+    fixture.queue.claim(&worker("a"), &[crate::job::Tube::default()], 2).await.unwrap();
+    fixture.sql("UPDATE jobs SET kicks = -1 WHERE seq = 1");
+    assert!(fixture.queue.take_over_by(clock(start, 0), &worker("b")).await.unwrap().is_empty());
+    let taken = fixture.queue.take_over_by(clock(start, 15), &worker("b")).await.unwrap();
+    assert_eq!(taken.iter().map(|(lease, _)| lease.id).collect::<Vec<_>>(), ids[1..]);
+}
