@@ -88,7 +88,7 @@ impl Node {
     pub fn check_nothing_is_left(&self) -> anyhow::Result<()> {
         ensure!(names(self.surroundings.path())? == ["data"], "something lies beside the data directory");
         let data = self.longboat.data_dir();
-        let own = |name: &String| OWN.contains(&name.as_str());
+        let own = |name: &String| OWN.contains(&name.as_str()) || name.starts_with("queue.db-begun-");
         ensure!(names(data)?.iter().all(own), "something lies in the data directory: {:?}", names(data)?);
         let unfinished = |name: &String| !name.ends_with(".lock");
         let staged = names(&data.join("results/.staging"))?;

@@ -5,6 +5,7 @@ use super::schedule::Victim;
 use crate::program::Longboat;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -155,11 +156,16 @@ fn errors(logs: &Path, place: usize) -> PathBuf {
     logs.join(format!("{place}.err"))
 }
 
+/// The number of the signal that asks a process to end, on every Unix.
+const SIGTERM: i32 = 15;
+
 /// A worker ends by itself in good order, or because it was kept from the queue for too long.
 fn may_end(status: ExitStatus, errors: &Path) -> anyhow::Result<()> {
     let said = std::fs::read_to_string(errors)?;
     let last = said.lines().rev().take(3).collect::<Vec<_>>();
-    if status.success() || last.iter().any(|line| line.contains(LOCKED)) {
+    // A signal that comes before anybody listens for it ends the process, as it would any other.
+    let was_early = status.signal() == Some(SIGTERM) && !last.first().is_some_and(|line| line.starts_with("worker "));
+    if status.success() || was_early || last.iter().any(|line| line.contains(LOCKED)) {
         return Ok(());
     }
     bail!("a worker ended with {status}:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"))
