@@ -148,8 +148,17 @@ impl SqliteQueue {
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
     {
+        self.write_for(1, work).await
+    }
+
+    /// The same for work that changes about so many rows.
+    async fn write_for<T, F>(&self, rows: usize, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
+    {
         let clock = Arc::clone(&self.shared.clock);
-        self.shared.writer.call(move |connection| work(connection, clock())).await
+        self.shared.writer.call_for(rows, move |connection| work(connection, clock())).await
     }
 }
 
@@ -157,7 +166,7 @@ impl SqliteQueue {
 impl Queue for SqliteQueue {
     async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError> {
         let jobs = submit::prepare(jobs);
-        self.write(move |connection, now| submit::submit(connection, &jobs, now)).await
+        self.write_for(jobs.len(), move |connection, now| submit::submit(connection, &jobs, now)).await
     }
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
@@ -259,7 +268,7 @@ impl Queue for SqliteQueue {
 
     async fn act(&self, ids: &[JobId], action: &Action) -> Result<Vec<Acted>, QueueError> {
         let (ids, action) = (ids.to_vec(), action.clone());
-        self.write(move |connection, now| act::act(connection, &ids, &action, now)).await
+        self.write_for(ids.len(), move |connection, now| act::act(connection, &ids, &action, now)).await
     }
 
     async fn pause(&self, tube: &Tube, until: Option<Timestamp>) -> Result<(), QueueError> {
@@ -281,12 +290,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError> {
-        let (store, now) = (worker.home.store, (self.shared.clock)().as_millisecond());
-        // Hardly ever is there anything, and asking that keeps no writer waiting.
-        if !self.shared.reader.call(move |connection| deliveries::is_due(connection, store, now)).await? {
-            return Ok(Vec::new());
-        }
-        self.write(move |connection, now| deliveries::take(connection, store, lease, most, now)).await
+        deliveries::take_due(self, worker.home.store, lease, most).await
     }
 
     async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError> {

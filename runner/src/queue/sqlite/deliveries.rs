@@ -3,10 +3,11 @@
 //! A row is written by the commit that publishes the result, and stays with it. The store that holds the result sends
 //! it, whichever process works on that store.
 
+use super::SqliteQueue;
 use super::fault::Fault;
 use super::records::time;
 use crate::job::{DeliveryRecord, DeliveryState, JobId};
-use crate::queue::{Delivered, Delivery};
+use crate::queue::{Delivered, Delivery, QueueError};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use std::time::Duration;
@@ -66,13 +67,28 @@ pub(super) fn add(connection: &Connection, seq: i64, attempt: u32, store: JobId,
     Ok(())
 }
 
+/// Takes deliveries that are due, as [`crate::queue::Queue::deliveries`] does.
+pub(super) async fn take_due(
+    queue: &SqliteQueue,
+    store: JobId,
+    lease: Duration,
+    most: usize,
+) -> Result<Vec<Delivery>, QueueError> {
+    let now = (queue.shared.clock)().as_millisecond();
+    // Hardly ever is there anything, and asking that keeps no writer waiting.
+    if !queue.shared.reader.call(move |connection| is_due(connection, store, now)).await? {
+        return Ok(Vec::new());
+    }
+    queue.write(move |connection, now| take(connection, store, lease, most, now)).await
+}
+
 /// Whether the store has anything to send at the time `now`.
-pub(super) fn is_due(connection: &Connection, store: JobId, now: i64) -> Result<bool, Fault> {
+fn is_due(connection: &Connection, store: JobId, now: i64) -> Result<bool, Fault> {
     Ok(connection.prepare_cached(IS_DUE)?.query_row((store.as_bytes(), now), |row| row.get(0))?)
 }
 
 /// Takes what the store has to send, the longest due first; it is due again after `lease`.
-pub(super) fn take(
+fn take(
     connection: &Connection,
     store: JobId,
     lease: Duration,

@@ -3,6 +3,10 @@
 //! A commit costs an fsync, whether it holds one command or two hundred. So the thread takes all commands that
 //! are waiting into one transaction, each in a savepoint of its own, and answers them after the commit: an
 //! answer means that it is on disk.
+//!
+//! What changes many rows has a transaction to itself and no savepoint. A savepoint keeps every page as it was before,
+//! in memory, and SQLite goes through all of them at the end of each statement that has a trigger: with ids that are
+//! spread over a long index, that is as many pages as rows.
 
 use super::fault::Fault;
 use super::lane::Lane;
@@ -26,8 +30,14 @@ pub(super) struct Writer {
     locked: Locked,
 }
 
+/// Rows that a command may change among others; what changes more is to be called alone.
+pub(super) const FEW: usize = 64;
+
 /// What the thread is asked to do.
 trait Command: Send {
+    /// Whether it has a transaction to itself.
+    fn is_alone(&self) -> bool;
+
     /// Does the work; whether it is to be kept, with what it has added to the tally.
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool;
 
@@ -36,6 +46,7 @@ trait Command: Send {
 }
 
 struct Call<T, F, D> {
+    alone: bool,
     work: Option<F>,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, QueueError>>,
@@ -49,6 +60,10 @@ where
     F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send,
     D: FnOnce(T) + Send,
 {
+    fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool {
         // Work that nobody waits for any more is not begun: a job must not be leased to a caller who has gone.
         if let Some(work) = self.work.take().filter(|_| !self.reply.is_closed()) {
@@ -108,7 +123,16 @@ impl Writer {
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
         D: FnOnce(T) + Send + 'static,
     {
-        self.send(move |connection, _| work(connection), doubt).await
+        self.send(false, move |connection, _| work(connection), doubt).await
+    }
+
+    /// The same for work that changes about so many rows, which may be more than [`FEW`].
+    pub(super) async fn call_for<T, F>(&self, rows: usize, work: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.send(rows > FEW, move |connection, _| work(connection), drop).await
     }
 
     /// The same for work that somebody repeats who has to know after `patience` if the file is locked: the connection
@@ -134,17 +158,17 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
     {
-        self.send(work, drop).await
+        self.send(false, work, drop).await
     }
 
-    async fn send<T, F, D>(&self, work: F, doubt: D) -> Result<T, QueueError>
+    async fn send<T, F, D>(&self, alone: bool, work: F, doubt: D) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
         D: FnOnce(T) + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.lane.send(Box::new(Call { work: Some(work), result: None, reply, doubt })).await;
+        self.lane.send(Box::new(Call { alone, work: Some(work), result: None, reply, doubt })).await;
         answer.await.unwrap_or_else(|_| Err(stopped(&self.path)))
     }
 }
@@ -156,9 +180,10 @@ pub(super) fn stopped(path: &Path) -> QueueError {
 
 fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, path: &Path) {
     let mut group = Vec::with_capacity(GROUP);
-    while commands.blocking_recv_many(&mut group, GROUP) > 0 {
+    while !group.is_empty() || commands.blocking_recv_many(&mut group, GROUP) > 0 {
+        let together = together(&group);
         let before = connection.total_changes();
-        let committed = commit(connection, &mut group).map_err(|fault| {
+        let committed = commit(connection, &mut group[..together]).map_err(|fault| {
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
             }
@@ -167,10 +192,15 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>
         if connection.total_changes() != before {
             changes.announce();
         }
-        for command in group.drain(..) {
+        for command in group.drain(..together) {
             command.answer(committed.as_ref().map(|&()| ()), path);
         }
     }
+}
+
+/// How many commands, from the first on, are done in one transaction.
+fn together(group: &[Box<dyn Command>]) -> usize {
+    group.iter().position(|command| command.is_alone()).unwrap_or(group.len()).max(1)
 }
 
 fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
@@ -178,23 +208,39 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
     execute("BEGIN IMMEDIATE")?;
     locked::got();
     let mut tally = Tally::default();
-    for command in group {
-        execute("SAVEPOINT command")?;
-        let before = tally.len();
-        let keep = command.run(connection, &mut tally);
-        if connection.is_autocommit() {
+    if let [command] = group {
+        if !command.run(connection, &mut tally) {
             // After some failures, a full disk among them, SQLite itself has rolled everything back.
-            return Err(Fault::Unusable("SQLite rolled a transaction back; nothing was changed: try again".to_owned()));
+            if !connection.is_autocommit() {
+                execute("ROLLBACK")?;
+            }
+            return Ok(());
         }
-        if !keep {
-            execute("ROLLBACK TO command")?;
-            tally.truncate(before);
+    } else {
+        for command in group {
+            execute("SAVEPOINT command")?;
+            let before = tally.len();
+            let keep = command.run(connection, &mut tally);
+            if connection.is_autocommit() {
+                return Err(rolled_back());
+            }
+            if !keep {
+                execute("ROLLBACK TO command")?;
+                tally.truncate(before);
+            }
+            execute("RELEASE command")?;
         }
-        execute("RELEASE command")?;
+    }
+    if connection.is_autocommit() {
+        return Err(rolled_back());
     }
     tally.write(connection)?;
     execute("COMMIT")?;
     Ok(())
+}
+
+fn rolled_back() -> Fault {
+    Fault::Unusable("SQLite rolled a transaction back; nothing was changed: try again".to_owned())
 }
 
 #[cfg(test)]

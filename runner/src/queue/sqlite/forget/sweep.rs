@@ -94,7 +94,8 @@ impl Sweep {
             let look = move |connection: &Connection| sought.look(connection, &whose, reached, left);
             let (found, last) = queue.shared.lister.call(look).await?;
             if !found.is_empty() {
-                forgotten += queue.write(move |connection, _| sought.remove(connection, &found)).await?;
+                let rows = found.len();
+                forgotten += queue.write_for(rows, move |connection, _| sought.remove(connection, &found)).await?;
             }
             reached = last;
         }

@@ -71,7 +71,7 @@ impl Ledger {
         }
         let server = Arc::clone(&self.server);
         self.queue
-            .write(move |connection, now| {
+            .write_for(jobs.len(), move |connection, now| {
                 for (id, Place { number, body, .. }) in jobs {
                     connection.prepare_cached(MISS)?.execute(named_params! {
                         ":id": id.as_bytes(),
@@ -91,13 +91,14 @@ impl Ledger {
         if jobs.is_empty() {
             return Ok(());
         }
+        let rows = jobs.len();
         let find = move |connection: &Connection, _| {
             for id in jobs {
                 connection.prepare_cached(FIND_BY_ID)?.execute([id.as_bytes()])?;
             }
             Ok(())
         };
-        self.queue.write(find).await
+        self.queue.write_for(rows, find).await
     }
 
     /// Deletes jobs that have been missing for longer than they are kept, `most` at most, and returns how many.
@@ -105,7 +106,7 @@ impl Ledger {
         let host = host(&self.server);
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
         self.queue
-            .write(move |connection, now| {
+            .write_for(most, move |connection, now| {
                 let now = now.as_millisecond();
                 let mut statement = connection.prepare_cached(MISSING)?;
                 let rows = statement.query_map(

@@ -63,6 +63,45 @@ async fn a_command_that_fails_takes_no_other_with_it() {
     assert_eq!(names(&path), ["good", "good too"]);
 }
 
+/// Whether work that is done among others, or after them, can leave the savepoint that it is in.
+fn is_in_a_savepoint(connection: &Connection) -> bool {
+    let left = connection.execute_batch("RELEASE command; SAVEPOINT command");
+    assert!(!connection.is_autocommit());
+    left.is_ok()
+}
+
+#[tokio::test]
+async fn what_changes_many_rows_is_in_no_savepoint_and_what_fails_in_it_is_undone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    let (gate, wait) = std::sync::mpsc::channel::<()>();
+    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+    let few = |name: &'static str| {
+        writer.call_for(FEW, move |connection| {
+            insert(connection, name)?;
+            Ok(is_in_a_savepoint(connection))
+        })
+    };
+    let many = |name: &'static str, fails: bool| {
+        writer.call_for(FEW + 1, move |connection| {
+            insert(connection, name)?;
+            let saved = is_in_a_savepoint(connection);
+            if fails { Err(Fault::Unusable("it was to fail".to_owned())) } else { Ok(saved) }
+        })
+    };
+    let opened = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(gate);
+    };
+    let (_, before, between, failed, many, after, last, ()) =
+        tokio::join!(first, few("1"), few("2"), many("failed", true), many("many", false), few("3"), few("4"), opened);
+    assert_eq!([before, between, after, last].map(Result::unwrap), [true; 4]);
+    assert!(failed.unwrap_err().to_string().contains("it was to fail"));
+    assert!(!many.unwrap());
+    assert_eq!(names(&path), ["1", "2", "3", "4", "many"]);
+}
+
 #[tokio::test]
 async fn a_file_that_stays_locked_is_an_error_that_passes() {
     let directory = tempfile::tempdir().unwrap();
