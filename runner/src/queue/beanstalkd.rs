@@ -115,6 +115,10 @@ impl Shared {
         lock(&self.held).contains_key(lease)
     }
 
+    fn holds_any(&self) -> bool {
+        !lock(&self.held).is_empty()
+    }
+
     fn drop_held(&self, lease: &Lease) {
         lock(&self.held).remove(lease);
     }

@@ -44,9 +44,11 @@ async fn what_was_reserved_while_waiting_goes_to_the_next_claim_or_back() {
     let (started, other) = (Instant::now(), fixture.queue("b"));
     let ((), id) = tokio::join!(work.changed(Duration::from_secs(20)), submit(&other, document()));
     assert!(started.elapsed() < Duration::from_secs(10), "it slept until its limit");
-    assert_eq!(claim(&queue, &me).await.unwrap().lease.attempt, 1);
+    let lease = claim(&queue, &me).await.unwrap().lease;
+    assert_eq!(lease.attempt, 1);
     let record = find(&queue, id).await;
     assert_eq!((record.state, record.document.tube), (State::Running, Tube::default()));
+    queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
 
     let forgotten = submit(&queue, Document { max_attempts: 1, ..document() }).await;
     work.changed(Duration::from_secs(20)).await;
@@ -98,9 +100,34 @@ async fn a_job_that_was_waited_for_is_kept_although_an_earlier_one_was_claimed()
         submit(&other, document()).await;
         work.changed(Duration::from_secs(20)).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
-        assert_eq!(claim(&queue, &me).await.unwrap().lease.attempt, 1);
+        let lease = claim(&queue, &me).await.unwrap().lease;
+        assert_eq!(lease.attempt, 1);
         assert_eq!(fixture.stats(number).await.unwrap().reserves, 1, "it was given back and reserved again");
+        queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_holds_a_job_asks_for_others_but_does_not_have_the_server_wait() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (queue, me) = (fixture.queue("a"), worker("a"));
+    let (mut work, other) = (queue.watch(Interest::Work(vec![Tube::default()])), fixture.queue("b"));
+    submit(&other, document()).await;
+    let first = claim(&queue, &me).await.unwrap().lease;
+    let started = Instant::now();
+    work.changed(Duration::from_secs(20)).await;
+    assert!(started.elapsed() < Duration::from_secs(10), "nobody would look for other jobs");
+    submit(&other, document()).await;
+    work.changed(Duration::from_secs(20)).await;
+    // If it were reserved by a wait, it might be so by the one of a worker that was just killed.
+    assert_eq!(fixture.stats(2).await.unwrap().reserves, 0);
+    let second = claim(&queue, &me).await.unwrap().lease;
+    for lease in [first, second] {
+        queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
+    }
+    let waited = async { work.changed(Duration::from_secs(20)).await };
+    tokio::join!(waited, submit(&other, document()));
+    assert_eq!(fixture.stats(3).await.unwrap().reserves, 1, "who holds none waits again");
 }
 
 #[tokio::test]

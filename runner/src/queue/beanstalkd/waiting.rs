@@ -17,6 +17,8 @@ use tokio::time::Instant;
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a job is kept for a claim that ought to follow at once.
 const KEPT: Duration = Duration::from_millis(500);
+/// How often somebody who holds jobs asks for more instead of waiting for them.
+const POLL: Duration = Duration::from_millis(50);
 /// How often is looked for changes of which only the server knows.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -136,6 +138,12 @@ impl Watch for Work {
     async fn changed(&mut self, limit: Duration) {
         let until = Instant::now() + limit;
         while lock(&self.shared.waiting).kept.is_empty() && Instant::now() < until {
+            if self.round.is_none() && self.shared.holds_any() {
+                // If this worker were killed, the server would give what it holds to whoever waits: to this wait, whose
+                // end it may see last. One death would count as two.
+                tokio::time::sleep_until(until.min(Instant::now() + POLL)).await;
+                return;
+            }
             let round = self.round.get_or_insert_with(|| self.shared.wait_for_job(&self.tubes, &self.is_open));
             let Ok(has_waited) = tokio::time::timeout_at(until, round).await else { return };
             self.round = None;

@@ -10,13 +10,10 @@ const HERE: &str = "
 /// How many attempts are spent for certain: those that this file knows to have failed, and those that died with their
 /// worker, of which the server has counted `deaths`, our own among them unless it was started again since.
 ///
-/// It may have counted one as two: what a killed worker had is given at once to whoever waits, and that may be another
-/// connection of the same worker whose end the server has not seen yet.
-///
 /// What ended at other nodes in another way is not known here. It may have been nobody's fault, so no job is buried for it
 /// before it was tried once more.
 pub(super) fn spent(connection: &Connection, seq: i64, deaths: u32) -> Result<u32, Fault> {
     let (failed, lost): (u32, u32) =
         connection.prepare_cached(HERE)?.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(failed.saturating_add(deaths.div_ceil(2).max(lost)))
+    Ok(failed.saturating_add(deaths.max(lost)))
 }
