@@ -45,7 +45,7 @@ mod workers;
 mod writer;
 
 pub use self::file::{Copied, ExportError, Exported, Faults, Health, ImportError, ImportFault, Imported, QueueFile};
-pub(in crate::queue) use self::ledger::{Counts, Entry, Intent, Kind, Ledger, Place, Ruling, Sighting};
+pub(in crate::queue) use self::ledger::{Counts, Entry, Intent, Kind, Ledger, Place, Ruling, Sighting, Unended};
 pub use self::sharing::Sharing;
 
 use self::begun::Begun;

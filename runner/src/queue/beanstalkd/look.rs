@@ -87,7 +87,7 @@ impl Shared {
                     };
                     match self.stats_of(connection, entry.place).await? {
                         Some(stats) => corrected(entry, &stats),
-                        None if entry.record.state == State::Dead => entry.record,
+                        None if entry.record.state == State::Dead => continue,
                         None => {
                             missing.push((entry.record.id, entry.place));
                             continue;

@@ -20,6 +20,7 @@ mod unreadable;
 pub(in crate::queue) use ending::Intent;
 pub(in crate::queue) use entry::Entry;
 pub(in crate::queue) use kind::Kind;
+pub(in crate::queue) use missing::Unended;
 pub(in crate::queue) use sighting::{Ruling, Sighting};
 
 use self::identity::{is_forgotten, known};

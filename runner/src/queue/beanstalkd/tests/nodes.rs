@@ -138,3 +138,19 @@ async fn rubbish_is_known_for_as_long_as_it_lies_there_and_can_be_kicked_and_del
     assert!(claim(&queue, &worker("a")).await.is_none());
     assert_eq!(numbers().await, [3], "it is no job still");
 }
+
+#[tokio::test]
+async fn a_dead_job_that_the_server_has_no_more_is_shown_and_not_listed() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let (queue, me) = (fixture.queue("a"), worker("a"));
+    let id = submit(&queue, document()).await;
+    let lease = claim(&queue, &me).await.unwrap().lease;
+    queue.settle(&me, &lease, settlement(failed(), Decision::Bury)).await.unwrap();
+    assert_eq!(listed(&queue).await, [(id, State::Dead)]);
+    assert!(fixture.connection().await.delete(1).await.unwrap());
+    assert_eq!(listed(&queue).await, []);
+    assert_eq!(find(&queue, id).await.state, State::Dead);
+    let retention = Retention { done: Some(Duration::ZERO), dead: None, cancelled: None };
+    queue.forget(&retention, 9).await.unwrap();
+    assert!(queue.find(id).await.unwrap().is_none());
+}

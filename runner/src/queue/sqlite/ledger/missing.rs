@@ -5,6 +5,9 @@
 //! were missed, which no other job that waits has. Pages leave them out, and after a time those that were not tried here
 //! are deleted. One that is met again, because the server had been started without its binlog, say, is a job like any
 //! other, even if its row is gone: so nothing is kept by which it would be taken for one that has ended.
+//!
+//! Those that died here and that the server has no more were deleted there, or kicked, and ended by another node. Their rows
+//! are deleted after a time too.
 
 use super::{Counts, Ledger, Place, host};
 use crate::job::{Digest, JobId};
@@ -29,37 +32,55 @@ pub(super) const MISSING: &str = "
     WHERE host = :host AND unicode(host) IS 1 AND state = 'ready' AND finished_at <= :before AND attempts = 0
     ORDER BY finished_at LIMIT :most";
 
-/// Whoever looks at all that wait goes on where the last look has ended.
-pub(super) const WAITING: &str = "
-    SELECT placed.seq, server, id, number, body, state IN ('delayed', 'ready'), finished_at IS NOT NULL
+const FORGET_DEAD: &str = "DELETE FROM jobs WHERE id = :id AND state = 'dead' AND finished_at <= :before";
+
+/// Whoever looks at all of them goes on where the last look has ended.
+pub(super) const UNENDED: &str = "
+    SELECT placed.seq, server, id, number, body, state, finished_at IS NOT NULL
     FROM placed CROSS JOIN jobs USING (seq) WHERE placed.seq > ?1 ORDER BY placed.seq LIMIT ?2";
 
 /// As many rows are looked at in one go.
 const LOOKED_AT: i64 = 20_000;
 
+/// How a job stands that the server ought to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) enum Unended {
+    Waits,
+    /// It waits, and the server had it no more.
+    IsMissing,
+    IsDead,
+}
+
 impl Ledger {
-    /// Jobs that wait as far as this file knows, `most` at most, each with whether it is missing, and the place after
-    /// which to go on; none at the end.
-    pub(in crate::queue) async fn waiting(
+    /// Jobs that wait or are dead as far as this file knows, `most` at most, and the place after which to go on; none at
+    /// the end.
+    pub(in crate::queue) async fn unended(
         &self,
         after: Cursor,
         most: usize,
-    ) -> Result<(Vec<(JobId, Place, bool)>, Option<Cursor>), QueueError> {
+    ) -> Result<(Vec<(JobId, Place, Unended)>, Option<Cursor>), QueueError> {
         let server = Arc::clone(&self.server);
         let list = move |connection: &Connection| {
-            let (mut waiting, mut last) = (Vec::new(), None);
-            let mut statement = connection.prepare_cached(WAITING)?;
+            let (mut unended, mut last) = (Vec::new(), None);
+            let mut statement = connection.prepare_cached(UNENDED)?;
             let mut rows = statement.query((i64::try_from(after).unwrap_or(i64::MAX), LOOKED_AT))?;
-            while waiting.len() < most {
+            while unended.len() < most {
                 let Some(row) = rows.next()? else { break };
                 last = Cursor::try_from(row.get::<_, i64>(0)?).ok();
-                if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? == &*server && row.get(5)? {
-                    let (number, body) = (row.get(3)?, Digest::from_bytes(row.get(4)?));
-                    let place = Place { number, body, counts: Counts::default() };
-                    waiting.push((JobId::from_bytes(row.get(2)?), place, row.get(6)?));
+                if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? != &*server {
+                    continue;
                 }
+                let stands = match (row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?, row.get(6)?) {
+                    ("delayed" | "ready", false) => Unended::Waits,
+                    ("delayed" | "ready", true) => Unended::IsMissing,
+                    ("dead", _) => Unended::IsDead,
+                    _ => continue,
+                };
+                let (number, body) = (row.get(3)?, Digest::from_bytes(row.get(4)?));
+                let place = Place { number, body, counts: Counts::default() };
+                unended.push((JobId::from_bytes(row.get(2)?), place, stands));
             }
-            Ok((waiting, last))
+            Ok((unended, last))
         };
         self.queue.shared.lister.call(list).await
     }
@@ -99,6 +120,25 @@ impl Ledger {
             Ok(())
         };
         self.queue.write_for(rows, find).await
+    }
+
+    /// Deletes those of the jobs that died longer ago than they are kept.
+    pub(in crate::queue) async fn forget_dead(&self, jobs: Vec<JobId>, kept: Duration) -> Result<(), QueueError> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        self.queue
+            .write_for(jobs.len(), move |connection, now| {
+                let before = now.as_millisecond().saturating_sub(kept);
+                for id in jobs {
+                    connection
+                        .prepare_cached(FORGET_DEAD)?
+                        .execute(named_params! {":id": id.as_bytes(), ":before": before})?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Deletes jobs that have been missing for longer than they are kept, `most` at most, and returns how many.

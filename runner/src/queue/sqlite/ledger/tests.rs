@@ -1,3 +1,4 @@
+mod gone;
 mod strangers;
 
 pub(in crate::queue::sqlite) use strangers::Strangers;
@@ -420,42 +421,6 @@ async fn a_job_that_was_put_twice_is_tried_no_more_often_than_one() {
     assert_eq!(attempts, [1, 2]);
 }
 
-#[tokio::test]
-async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again() {
-    let fixture = Fixture::new();
-    let ledger = ledger(&fixture);
-    let delayed = Document { delay: Some(Span(Duration::from_secs(3))), ..document() };
-    let place = |number| Place { number, body: Digest::of(delayed.canonical()), counts: Counts::default() };
-    let [gone, back, done] = std::array::from_fn(|_| JobId::new());
-    for (id, number) in [(gone, 1), (back, 2), (done, 3)] {
-        ledger.submitted(vec![(Submission { id, document: delayed.clone() }, place(number))]).await.unwrap();
-    }
-    fixture.advance(Duration::from_secs(3));
-    let ended = run(&ledger, sighting(Some(done), &delayed, 3, 1)).await;
-    end(&ledger, &ended, Verdict::Done, Decision::Finish).await;
-    assert_eq!(ledger.waiting(0, 1).await.unwrap(), (vec![(gone, place(1), false)], Some(1)));
-    assert_eq!(ledger.waiting(1, 9).await.unwrap(), (vec![(back, place(2), false)], Some(3)));
-    assert_eq!(ledger.waiting(3, 9).await.unwrap(), (vec![], None));
-    let other = Place { body: Digest::of("another"), ..place(2) };
-    ledger.miss(vec![(back, other)]).await.unwrap();
-    assert_eq!(ledger.page(None, 9).await.unwrap().0.len(), 3, "that was another job");
-    ledger.miss(vec![(gone, place(1)), (back, place(2)), (done, place(3))]).await.unwrap();
-    assert_eq!(ledger.waiting(0, 9).await.unwrap().0, [(gone, place(1), true), (back, place(2), true)]);
-    let listed = async || ledger.page(None, 9).await.unwrap().0.iter().map(|one| one.record.id).collect::<Vec<_>>();
-    assert_eq!(listed().await, [done]);
-    let (record, _) = ledger.find(gone).await.unwrap().unwrap();
-    assert_eq!((record.state, record.finished_at), (State::Ready, None));
-    run(&ledger, sighting(Some(back), &delayed, 2, 1)).await;
-    assert_eq!(listed().await, [back, done]);
-    let hour = Duration::from_secs(3600);
-    assert_eq!(ledger.forget_missing(hour, 9).await.unwrap(), 0);
-    fixture.advance(hour);
-    assert_eq!(ledger.forget_missing(hour, 9).await.unwrap(), 1);
-    assert!(ledger.find(gone).await.unwrap().is_none());
-    let again = ledger.sight(sighting(Some(gone), &delayed, 1, 1), &worker("a")).await.unwrap();
-    assert!(matches!(again, Ruling::Run(_)), "the server has it after all: {again:?}");
-}
-
 #[test]
 fn no_step_of_a_ledger_looks_at_more_jobs_than_it_needs() {
     let fixture = Fixture::new();
@@ -466,7 +431,7 @@ fn no_step_of_a_ledger_looks_at_more_jobs_than_it_needs() {
         (identity::KNOWN, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"]),
         (identity::SAME, &["placed USING INDEX placed_number (server=? AND number=?)"]),
         (missing::MISS, &["jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)", "placed USING INTEGER PRIMARY KEY"]),
-        (missing::WAITING, &["placed USING INTEGER PRIMARY KEY (rowid>?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
+        (missing::UNENDED, &["placed USING INTEGER PRIMARY KEY (rowid>?)", "jobs USING INTEGER PRIMARY KEY (rowid=?)"]),
         (missing::MISSING, &["jobs USING INDEX placed_ended (host=? AND state=? AND finished_at<?)"]),
         (unreadable::FORGET, &["unreadable USING PRIMARY KEY (server=? AND number=?)"]),
     ] {
