@@ -87,8 +87,6 @@ pub struct Claimed {
     pub attempts: u32,
     /// Attempts that the job may have.
     pub granted: u32,
-    /// When the job expires, should it be given back before it has begun.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// The end of an attempt.

@@ -220,8 +220,7 @@ impl Queue for SqliteQueue {
 
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
         let (worker, lease) = (worker.clone(), claimed.lease.clone());
-        let expires_at = claimed.expires_at.map(Timestamp::as_millisecond);
-        self.write(move |connection, _| settle::give_back(connection, &worker, &lease, expires_at)).await
+        self.write(move |connection, _| settle::give_back(connection, &worker, &lease)).await
     }
 
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {

@@ -136,7 +136,7 @@ fn is_known(connection: &Connection, id: JobId, submitted: Digest) -> Result<boo
 
 /// Whether what the line says of the job's life fits together.
 fn check(line: &JobLine) -> Result<(), Refusal> {
-    let JobLine { id, attempts, history, .. } = line;
+    let JobLine { id, attempts, uncounted, history, .. } = line;
     if line.state == State::Running {
         return wrong(format!(
             "job {id} is running, as no job of an export is; have the state ready, and end its attempt"
@@ -145,7 +145,7 @@ fn check(line: &JobLine) -> Result<(), Refusal> {
     if line.state.is_final() && line.finished_at.is_none() {
         return wrong(format!("job {id} is {}, but has no finished_at", line.state));
     }
-    if line.expires_at.is_some() && (line.state.is_final() || *attempts > 0) {
+    if line.expires_at.is_some() && (line.state.is_final() || attempts > uncounted) {
         return wrong(format!("job {id} has an expires_at, as no job has that has ended or was started"));
     }
     if line.key == Some(Key::UntilEnded) && line.state.is_final() {
@@ -157,8 +157,8 @@ fn check(line: &JobLine) -> Result<(), Refusal> {
     if let Some(open) = history.iter().find(|one| one.finished_at.is_none()) {
         return wrong(format!("attempt {} of job {id} has no finished_at", open.attempt));
     }
-    if line.uncounted > *attempts {
-        return wrong(format!("job {id} has {attempts} attempts, and {} of them do not count", line.uncounted));
+    if uncounted > attempts {
+        return wrong(format!("job {id} has {attempts} attempts, and {uncounted} of them do not count"));
     }
     let mut published = line.published.iter().chain(line.deliveries.iter().map(|one| &one.record.attempt));
     match published.find(|attempt| !(1..=*attempts).contains(attempt)) {

@@ -107,11 +107,16 @@ impl Begun {
         let known: HashSet<PathBuf> = known.iter().map(|start| self.path(*start)).collect();
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let is_one = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-            if is_one && !known.contains(&entry.path()) {
+            if is_one && !known.contains(&entry.path()) && is_nobodys(&entry.path()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// Whether no process that lives writes marks there.
+fn is_nobodys(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok())
 }
 
 fn mark(lease: &Lease) -> [u8; MARK] {
@@ -129,7 +134,7 @@ fn lease(mark: &[u8; MARK]) -> Lease {
     Lease { id: JobId::from_bytes(id), attempt: u32::from_le_bytes(attempt) }
 }
 
-/// The marks of one worker.
+/// The marks of one worker, which keeps its file locked while it lives: others may have given it up, and it may go on.
 #[derive(Debug)]
 struct Marks {
     file: File,
@@ -144,6 +149,7 @@ struct Marks {
 impl Marks {
     fn new(path: &Path, boot: &[u8]) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.try_lock()?;
         file.write_all_at(boot, 0)?;
         let (places, free) = (HashMap::new(), Vec::new());
         Ok(Self { file, path: path.to_owned(), first: boot.len() as u64, places, free })
@@ -216,14 +222,18 @@ mod tests {
 
     #[test]
     fn marks_that_were_left_behind_are_removed_and_others_are_not() {
-        let ((directory, begun), starts) = (begun(), [JobId::new(), JobId::new(), JobId::new()]);
+        let ((directory, begun), starts) = (begun(), [(); 4].map(|()| JobId::new()));
         for start in &starts[..2] {
-            std::mem::forget(Marks::new(&begun.path(*start), begun.boot.as_ref().unwrap()).unwrap());
+            fs::write(begun.path(*start), begun.boot.as_ref().unwrap()).unwrap();
         }
+        // Given up, but alive.
+        let stranger = Marks::new(&begun.path(starts[2]), begun.boot.as_ref().unwrap()).unwrap();
         let other = directory.path().join("queue.db-wal");
         fs::write(&other, "").unwrap();
-        begun.register(starts[2], &starts[1..]);
-        assert_eq!(starts.map(|start| begun.read(start).is_some()), [false, true, true]);
+        begun.register(starts[3], &[starts[1], starts[3]]);
+        assert_eq!(starts.map(|start| begun.read(start).is_some()), [false, true, true, true]);
         assert!(other.exists());
+        drop(stranger);
+        assert_eq!(begun.read(starts[2]), None);
     }
 }

@@ -148,7 +148,7 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
         faults.push(format!("of its {attempts} attempts {uncounted} do not count, and {published:?} is published"));
     }
     let may_expire = row.get::<_, Option<i64>>(5)?.is_some();
-    if may_expire && (state.is_final() || (!is_servers && attempts > 0)) {
+    if may_expire && (state.is_final() || (!is_servers && (state == State::Running || attempts > uncounted))) {
         faults.push(format!("it is {state} after {attempts} attempts, and would still expire"));
     }
     if state.is_final() && row.get(19)? {

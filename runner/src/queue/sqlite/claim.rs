@@ -42,6 +42,10 @@ const TAKE: &str = "
     UPDATE jobs SET state = 'running', attempts = :attempt, worker = :worker, started_at = :now, expires_at = NULL
     WHERE seq = :seq";
 
+const ATTEMPT: &str = "
+    INSERT INTO attempts (seq, attempt, worker, started_at, expires_at)
+    SELECT seq, ?2, ?3, ?4, expires_at FROM jobs WHERE seq = ?1";
+
 /// A place in the order of claims, and when the job there expires.
 type Candidate = (i64, i64, Option<i64>);
 
@@ -126,13 +130,14 @@ fn candidate(connection: &Connection, seq: i64) -> Result<Claimed, Fault> {
                 row.get::<_, Option<i64>>(6)?,
             ))
         })?;
+    // It goes on with the attempt, and must be readable should it come back.
+    expires_at.map(time).transpose()?;
     let attempt = attempts.checked_add(1).ok_or_else(|| Fault::corrupt("a number of attempts", attempts))?;
     Ok(Claimed {
         job: Job { id, submitted_at: time(submitted_at)?, document: records::document(connection, seq, id)? },
         lease: Lease { id, attempt },
         attempts: attempt.saturating_sub(uncounted),
         granted: settle::granted(max_attempts, kicks),
-        expires_at: expires_at.map(time).transpose()?,
     })
 }
 
@@ -153,10 +158,8 @@ fn take(connection: &Connection, worker: &WorkerId, seq: i64, attempt: u32, now:
     // A lease can only run out if the worker's heartbeats are watched.
     workers::ensure(connection, worker, now)?;
     let taken = named_params! {":seq": seq, ":attempt": attempt, ":worker": worker.start.as_bytes(), ":now": now};
+    connection.prepare_cached(ATTEMPT)?.execute((seq, attempt, &worker.name, now))?;
     connection.prepare_cached(TAKE)?.execute(taken)?;
-    connection
-        .prepare_cached("INSERT INTO attempts (seq, attempt, worker, started_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((seq, attempt, &worker.name, now))?;
     Ok(())
 }
 

@@ -79,7 +79,15 @@ pub(super) async fn take_due(
     if !queue.shared.reader.call(move |connection| is_due(connection, store, now)).await? {
         return Ok(Vec::new());
     }
-    queue.write(move |connection, now| take(connection, store, lease, most, now)).await
+    let mut taken = Vec::new();
+    loop {
+        let room = most - taken.len();
+        let (found, unreadable) = queue.write(move |connection, now| take(connection, store, lease, room, now)).await?;
+        taken.extend(found);
+        if taken.len() == most || unreadable == 0 {
+            return Ok(taken);
+        }
+    }
 }
 
 /// Whether the store has anything to send at the time `now`.
@@ -87,20 +95,21 @@ fn is_due(connection: &Connection, store: JobId, now: i64) -> Result<bool, Fault
     Ok(connection.prepare_cached(IS_DUE)?.query_row((store.as_bytes(), now), |row| row.get(0))?)
 }
 
-/// Takes what the store has to send, the longest due first; it is due again after `lease`.
+/// Takes what the store has to send, the longest due first; it is due again after `lease`. How many of the `most` could
+/// not be read comes with it.
 fn take(
     connection: &Connection,
     store: JobId,
     lease: Duration,
     most: usize,
     now: Timestamp,
-) -> Result<Vec<Delivery>, Fault> {
+) -> Result<(Vec<Delivery>, usize), Fault> {
     let now = now.as_millisecond();
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(DUE)?;
     let due =
         statement.query_map((store.as_bytes(), now, most), |row| Ok((row.get(0)?, row.get(2)?, delivery(row))))?;
-    let mut taken = Vec::new();
+    let (mut taken, mut unreadable) = (Vec::new(), 0);
     for (seq, attempt, delivery) in due.collect::<Result<Vec<(i64, i64, _)>, _>>()? {
         match delivery {
             Ok(delivery) => {
@@ -109,11 +118,12 @@ fn take(
             }
             Err(fault) if fault.is_of_a_row() => {
                 connection.prepare_cached(UNREADABLE)?.execute((seq, attempt, now, shortened(&fault.to_string())))?;
+                unreadable += 1;
             }
             Err(fault) => return Err(fault),
         }
     }
-    Ok(taken)
+    Ok((taken, unreadable))
 }
 
 fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {

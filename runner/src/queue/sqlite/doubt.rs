@@ -2,7 +2,7 @@
 //! if the disk reports an error at the wrong moment.
 //!
 //! Such jobs would run for ever, since their worker's heart goes on to beat, and nobody knows that they are its. The next
-//! claim undoes them first.
+//! claim undoes them first, or the next look for silent workers, as a worker without a free slot takes too.
 
 use super::{Fault, SqliteQueue, claim, lock, settle};
 use crate::job::Tube;
@@ -14,26 +14,46 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Default)]
 pub(super) struct Doubtful(Mutex<Vec<Doubt>>);
 
-#[derive(Debug, Clone)]
+impl Doubtful {
+    /// Gives back what may have been leased, and returns what that was, of which nobody has doubts if this is committed.
+    fn undo(&self, connection: &Connection) -> Result<Vec<Doubt>, Fault> {
+        let mut doubts = lock(&self.0);
+        for doubt in &*doubts {
+            doubt.undo(connection)?;
+        }
+        Ok(std::mem::take(&mut *doubts))
+    }
+}
+
+#[derive(Debug)]
 struct Doubt {
     worker: WorkerId,
     lease: Lease,
-    expires_at: Option<i64>,
 }
 
 impl Doubt {
     fn of(worker: &WorkerId, claimed: Claimed) -> Self {
-        let expires_at = claimed.expires_at.map(jiff::Timestamp::as_millisecond);
-        Self { worker: worker.clone(), lease: claimed.lease, expires_at }
+        Self { worker: worker.clone(), lease: claimed.lease }
     }
 
     fn undo(&self, connection: &Connection) -> Result<(), Fault> {
-        match settle::give_back(connection, &self.worker, &self.lease, self.expires_at) {
+        match settle::give_back(connection, &self.worker, &self.lease) {
             // It was not made, or has ended otherwise.
             Ok(()) | Err(Fault::Refused(QueueError::Stale { .. })) => Ok(()),
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// Gives back what earlier claims may have leased.
+pub(super) async fn undo(queue: &SqliteQueue) -> Result<(), QueueError> {
+    if lock(&queue.shared.doubtful.0).is_empty() {
+        return Ok(());
+    }
+    let doubtful = Arc::clone(&queue.shared.doubtful);
+    let work = move |connection: &Connection| doubtful.undo(connection);
+    let doubtful = Arc::clone(&queue.shared.doubtful);
+    queue.shared.writer.call_or_doubt(work, move |doubts| lock(&doubtful.0).extend(doubts)).await.map(drop)
 }
 
 /// Leases jobs, once what earlier claims may have leased is given back.
@@ -47,13 +67,14 @@ pub(super) async fn claim(
     let (for_worker, tubes) = (worker.clone(), tubes.to_vec());
     // All of this runs in the writing thread, so that no other claim comes between a commit and the doubts about it.
     let work = move |connection: &Connection| {
-        let doubts = lock(&doubtful.0).clone();
-        for doubt in &doubts {
-            doubt.undo(connection)?;
+        let doubts = doubtful.undo(connection)?;
+        match claim::claim(connection, &for_worker, &tubes, most, clock().as_millisecond()) {
+            Ok(claimed) => Ok((claimed, doubts)),
+            Err(fault) => {
+                lock(&doubtful.0).extend(doubts);
+                Err(fault)
+            }
         }
-        let claimed = claim::claim(connection, &for_worker, &tubes, most, clock().as_millisecond())?;
-        lock(&doubtful.0).clear();
-        Ok((claimed, doubts))
     };
     let (doubtful, worker) = (Arc::clone(&queue.shared.doubtful), worker.clone());
     let doubt = move |(claimed, doubts): (Vec<Claimed>, Vec<Doubt>)| {
@@ -98,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_claim_that_was_made_although_it_failed_is_undone_by_the_next_one() {
+    async fn a_claim_that_was_made_although_it_failed_is_undone_by_the_next_one_or_by_a_look_for_silent_workers() {
         let fixture = Fixture::new();
         let id = fixture.submit(Document { expires: Some("1h".parse().unwrap()), ..document() }).await;
         let before = fixture.find(id).await;
@@ -106,6 +127,11 @@ mod tests {
         let made = fixture.claim("a").await.unwrap();
         lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made));
         assert!(fixture.queue.claim(&worker("b"), &["other".parse().unwrap()], 1).await.unwrap().is_empty());
+        assert_eq!(fixture.find(id).await, before);
+        // Nor need there be another claim.
+        let made = fixture.claim("a").await.unwrap();
+        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made));
+        fixture.queue.take_over(&worker("b")).await.unwrap();
         assert_eq!(fixture.find(id).await, before);
         // What is claimed after that is no longer in doubt.
         let lease = fixture.claim("a").await.unwrap().lease;

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 ///
 /// - A job's document is kept apart from its row: it never changes, may have megabytes, and would be written
 ///   again with every change of state.
-/// - `expires_at` stands until the first attempt starts, `unique_key` until the key is free again.
+/// - `expires_at` stands until the job is claimed, `unique_key` until the key is free again.
 /// - `counts` is kept by triggers, so that the queue's status costs the same with five jobs or five million.
 /// - `host` is empty for a job that any worker may take.
 const VERSION_1: &str = "
@@ -241,8 +241,11 @@ END;
 ALTER TABLE settling ADD COLUMN instance INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Version 6: an attempt knows when its job would have expired, which it does after all if the attempt never began.
+const VERSION_6: &str = "ALTER TABLE attempts ADD COLUMN expires_at INTEGER";
+
 /// All versions of the schema; one that was released is never edited again.
-const VERSIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const VERSIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// Refuses a file that is not of the newest version; nothing is changed in it.
 pub(super) fn expect_newest(connection: &Connection) -> Result<(), Fault> {

@@ -32,9 +32,13 @@ const WAIT_AGAIN: &str = "
 
 /// The attempt has left nothing, so its number is free again; only its worker's start could mistake it for another.
 const UNCLAIM: &str = "
-    UPDATE jobs SET state = 'ready', worker = NULL, attempts = attempts - 1, expires_at = :expires_at,
-        started_at = (SELECT started_at FROM attempts WHERE attempts.seq = :seq ORDER BY attempt DESC LIMIT 1)
-    WHERE seq = :seq";
+    UPDATE jobs SET state = 'ready', worker = NULL, attempts = attempts - 1,
+        expires_at = (SELECT expires_at FROM attempts WHERE seq = ?1 AND attempt = ?2),
+        started_at = (SELECT started_at FROM attempts WHERE seq = ?1 AND attempt < ?2 ORDER BY attempt DESC LIMIT 1)
+    WHERE seq = ?1";
+
+const MAY_EXPIRE_AGAIN: &str = "
+    UPDATE jobs SET expires_at = (SELECT expires_at FROM attempts WHERE seq = ?1 AND attempt = ?2) WHERE seq = ?1";
 
 const END: &str = "
     UPDATE jobs SET state = :state, finished_at = :now, worker = NULL, verdict = :verdict,
@@ -115,18 +119,19 @@ fn is_settled_so(
 }
 
 /// Undoes a claim if the lease is still the worker's and no attempt of it has begun.
-pub(super) fn give_back(
-    connection: &Connection,
-    worker: &WorkerId,
-    lease: &Lease,
-    expires_at: Option<i64>,
-) -> Result<(), Fault> {
+pub(super) fn give_back(connection: &Connection, worker: &WorkerId, lease: &Lease) -> Result<(), Fault> {
     let Some(seq) = leased(connection, worker, lease)? else {
         return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
     };
     let attempt = (seq, lease.attempt);
+    connection.prepare_cached(UNCLAIM)?.execute(attempt)?;
     connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1 AND attempt = ?2")?.execute(attempt)?;
-    connection.prepare_cached(UNCLAIM)?.execute(named_params! {":seq": seq, ":expires_at": expires_at})?;
+    Ok(())
+}
+
+/// Has a job that waits again expire when it would have, had the attempt that never began not been claimed.
+pub(super) fn may_expire_again(connection: &Connection, seq: i64, attempt: u32) -> Result<(), Fault> {
+    connection.prepare_cached(MAY_EXPIRE_AGAIN)?.execute((seq, attempt))?;
     Ok(())
 }
 

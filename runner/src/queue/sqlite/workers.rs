@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::settle::{self, Ending};
-use super::{SqliteQueue, claim, lock};
+use super::{SqliteQueue, claim, doubt, lock};
 use crate::job::{Decision, JobId, Standing, Verdict, decide};
 use crate::queue::{Lease, QueueError, Recalled, WorkerId};
 use jiff::Timestamp;
@@ -64,6 +64,7 @@ impl SqliteQueue {
         clock: impl Fn() -> Instant + Send + Sync,
         worker: &WorkerId,
     ) -> Result<Vec<(Lease, Decision)>, QueueError> {
+        doubt::undo(self).await?;
         let before = clock();
         let beats = self.shared.reader.call(beats).await?;
         let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
@@ -165,7 +166,13 @@ pub(super) fn take_over(
         let not_begun = format!("{message}, and it had not begun the attempt");
         let (lost, not_begun) = (Verdict::Lost { message }, Verdict::Interrupted { message: not_begun });
         let has_begun = |lease: &Lease| begun.get(&start).is_none_or(|begun| begun.contains(lease));
-        taken.extend(end_all(connection, start, |lease| if has_begun(lease) { &lost } else { &not_begun }, now)?);
+        let ended = end_all(connection, start, |lease| if has_begun(lease) { &lost } else { &not_begun }, now)?;
+        for (seq, lease, decision) in ended {
+            if !has_begun(&lease) && matches!(decision, Decision::Retry(_)) {
+                settle::may_expire_again(connection, seq, lease.attempt)?;
+            }
+            taken.push((lease, decision));
+        }
         forget(connection, start)?;
     }
     Ok(taken)
@@ -184,13 +191,13 @@ fn forget(connection: &Connection, start: JobId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Ends what a worker runs, each attempt with its verdict.
+/// Ends what a worker runs, each attempt with its verdict; the jobs' places, and what was decided.
 fn end_all<'a>(
     connection: &Connection,
     start: JobId,
     verdict: impl Fn(&Lease) -> &'a Verdict,
     now: i64,
-) -> Result<Vec<(Lease, Decision)>, Fault> {
+) -> Result<Vec<(i64, Lease, Decision)>, Fault> {
     let mut statement = connection.prepare_cached(RUNNING)?;
     let standing = |row: &Row<'_>| -> rusqlite::Result<_> {
         let lease = Lease { id: JobId::from_bytes(row.get(1)?), attempt: row.get(2)? };
@@ -218,7 +225,7 @@ fn end_all<'a>(
         let decision = decide(verdict, standing, 0.0);
         let ending = Ending { attempt: lease.attempt, verdict, decision, usage: None, published: false };
         settle::end_attempt(connection, seq, &ending, now)?;
-        ended.push((lease, decision));
+        ended.push((seq, lease, decision));
     }
     Ok(ended)
 }

@@ -112,9 +112,10 @@ fn due(job: &Found, patch: &Map<String, Value>, document: &Document, now: Timest
     }
 }
 
-/// Until when the job must have been started. One that was, or is dead, expires no more.
+/// Until when the job must have been started. One that was, or is dead, expires no more. One whose attempts never began
+/// still does if it would have.
 fn expiry(job: &Found, patch: &Map<String, Value>, document: &Document, now: Timestamp) -> Option<i64> {
-    let may_expire = job.attempts == 0 && job.state != State::Dead;
+    let may_expire = (job.attempts == 0 || job.expires_at.is_some()) && job.state != State::Dead;
     match patch.contains_key("expires") && may_expire {
         true => document.expires.map(|expires| expires.from(now).as_millisecond()),
         false => job.expires_at,

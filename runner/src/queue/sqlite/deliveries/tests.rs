@@ -182,11 +182,12 @@ async fn what_is_due_is_found_by_its_index() {
 #[tokio::test]
 async fn a_delivery_that_cannot_be_read_is_given_up_and_holds_up_no_other() {
     let fixture = Fixture::new();
-    for _ in 0..2 {
+    for _ in 0..4 {
         ended(&fixture, wanted(), Decision::Finish).await;
     }
-    fixture.sql("UPDATE deliveries SET url = 'nowhere' WHERE seq = 1");
-    assert_eq!(due(&fixture).await.len(), 1);
+    fixture.sql("UPDATE deliveries SET url = 'nowhere' WHERE seq IN (1, 3)");
+    let leased = fixture.queue.deliveries(&worker("a"), LEASE, 2).await.unwrap();
+    assert_eq!(leased.len(), 2, "as many as were asked for");
     let sql = "SELECT state || ': ' || reason FROM deliveries WHERE seq = 1";
     let told: String = fixture.reader().query_row(sql, [], |row| row.get(0)).unwrap();
     assert!(told.starts_with("given-up: a result_url cannot be read"), "{told}");

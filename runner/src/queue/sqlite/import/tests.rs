@@ -307,9 +307,9 @@ fn every_column_of_the_file_is_exported_or_left_out_for_a_reason() {
         jobs.published jobs.ready_at jobs.started_at jobs.state jobs.submitted_as jobs.submitted_at jobs.uncounted \
         jobs.unique_key jobs.unique_until jobs.verdict paused.since paused.tube paused.until";
     // Places are given anew, in the same order; counters and columns beside documents follow from the rest; workers, and
-    // what they said of their progress, are not there; statistics are those of a file; what belongs to a server's jobs
+    // what they said of their progress, are not there; attempts have ended; statistics are those of a file; what belongs to a server's jobs
     // stays with them.
-    let left_out = "attempts.seq counts.host counts.jobs counts.state counts.tube deliveries.seq documents.seq \
+    let left_out = "attempts.expires_at attempts.seq counts.host counts.jobs counts.state counts.tube deliveries.seq documents.seq \
         elsewhere.host elsewhere.jobs \
         endings.algorithm endings.attempts endings.tube endings.verdict forgotten.place jobs.algorithm jobs.host \
         jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned jobs.seq jobs.tube jobs.worker \

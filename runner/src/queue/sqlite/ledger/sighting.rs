@@ -262,7 +262,7 @@ fn take(connection: &Connection, taking: Taking, worker: &WorkerId, now: i64) ->
         .execute((seq, attempt, &worker.name, now))?;
     let job = Job { id, submitted_at: time(submitted_at)?, document };
     let lease = Lease { id, attempt };
-    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted, expires_at: None })))
+    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted })))
 }
 
 /// Does not hold a reservation against the job, since nothing came of it that is its fault.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::job::{Document, State};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, worker};
-use crate::queue::sqlite::{Sharing, SqliteQueue, open};
+use crate::queue::sqlite::{Faults, QueueFile, Sharing, SqliteQueue, open};
 use crate::queue::{Queue, QueueError};
 
 #[test]
@@ -162,6 +162,31 @@ async fn what_a_lost_worker_had_claimed_and_not_begun_does_not_count() {
     assert!(told.starts_with("interrupted: worker a") && told.ends_with("it had not begun the attempt"), "{told}");
     let again = fixture.claim("b").await.unwrap();
     assert_eq!((again.lease, again.attempts), (Lease { id: waiting.id, attempt: 2 }, 1));
+}
+
+#[tokio::test]
+async fn a_job_whose_attempt_a_lost_worker_had_not_begun_expires_when_it_would_have() {
+    let fixture = Fixture::new();
+    let start = Instant::now();
+    let expiring = Document { expires: Some("1h".parse().unwrap()), ..document() };
+    fixture.submit_all(vec![expiring; 2]).await;
+    fixture.queue.register(&worker("a")).await.unwrap();
+    let claimed = fixture.queue.claim(&worker("a"), &[crate::job::Tube::default()], 2).await.unwrap();
+    fixture.queue.begin(&worker("a"), &claimed[0].lease);
+    let queue = fixture.elsewhere();
+    assert!(queue.take_over_by(clock(start, 0), &worker("b")).await.unwrap().is_empty());
+    assert_eq!(queue.take_over_by(clock(start, 15), &worker("b")).await.unwrap().len(), 2);
+    let file = QueueFile::new(&fixture.path(), Sharing::OneMachine);
+    assert_eq!(file.check().unwrap().faults, Faults::default());
+    let (copy, mut exported) = (Fixture::new(), Vec::new());
+    file.export(&mut exported).unwrap();
+    QueueFile::new(&copy.path(), Sharing::OneMachine).import(&mut exported.as_slice()).unwrap();
+    for fixture in [&fixture, &copy] {
+        fixture.advance(Duration::from_secs(3_600));
+        let states = [fixture.find(claimed[0].lease.id).await.state, fixture.find(claimed[1].lease.id).await.state];
+        assert_eq!(states, [State::Ready, State::Cancelled]);
+    }
+    assert_eq!(fixture.claim("b").await.unwrap().lease, Lease { attempt: 2, ..claimed[0].lease.clone() });
 }
 
 #[tokio::test]
