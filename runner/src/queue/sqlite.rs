@@ -90,7 +90,7 @@ struct Shared {
     watcher: Watcher,
     changes: Arc<Changes>,
     silence: Mutex<Silence>,
-    begun: Begun,
+    begun: Arc<Begun>,
     doubtful: Arc<Doubtful>,
     sweep: Sweep,
     clock: Clock,
@@ -134,7 +134,7 @@ impl SqliteQueue {
             watcher,
             changes,
             silence: Mutex::default(),
-            begun: Begun::beside(path, sharing),
+            begun: Arc::new(Begun::beside(path, sharing)),
             doubtful: Arc::default(),
             sweep: Sweep::new(Whose::Own),
             clock,
@@ -151,14 +151,14 @@ impl SqliteQueue {
         self.write_for(1, work).await
     }
 
-    /// The same for work that changes about so many rows.
-    async fn write_for<T, F>(&self, rows: usize, work: F) -> Result<T, QueueError>
+    /// The same for work on so many jobs.
+    async fn write_for<T, F>(&self, jobs: usize, work: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
     {
         let clock = Arc::clone(&self.shared.clock);
-        self.shared.writer.call_for(rows, move |connection| work(connection, clock())).await
+        self.shared.writer.call_for(jobs, move |connection| work(connection, clock())).await
     }
 }
 
@@ -170,11 +170,12 @@ impl Queue for SqliteQueue {
     }
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
-        let registered = worker.clone();
+        let (registered, marks) = (worker.clone(), self.shared.begun.files());
         self.write(move |connection, now| workers::heartbeat(connection, &registered, &[], now.as_millisecond()))
             .await?;
         let known = self.shared.reader.call(workers::beats).await?;
-        self.shared.begun.register(worker.start, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
+        self.shared.begun.sweep(marks, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
+        self.shared.begun.register(worker.start);
         Ok(())
     }
 
@@ -219,8 +220,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError> {
-        let (worker, lease) = (worker.clone(), claimed.lease.clone());
-        self.write(move |connection, _| settle::give_back(connection, &worker, &lease)).await
+        doubt::give_back(self, worker, &claimed.lease).await
     }
 
     async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError> {
@@ -259,6 +259,8 @@ impl Queue for SqliteQueue {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError> {
+        // If that fails, they are ended like all else that the worker holds.
+        let _ = doubt::undo(self).await;
         let leaving = worker.clone();
         self.write(move |connection, now| workers::unregister(connection, &leaving, now.as_millisecond())).await?;
         self.shared.begun.forget(worker.start);

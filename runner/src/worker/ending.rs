@@ -70,8 +70,7 @@ pub(super) async fn give_back(shared: Arc<Shared>, claimed: Claimed) {
         Ok(()) | Err(QueueError::Stale { .. }) => {}
         Err(error) => {
             shared.trouble("giving back a job", &error);
-            // Not once more: the job may have been given back, and run by now under this very lease. To end that
-            // attempt instead costs it a number, and nothing else.
+            // Where a claim cannot be undone. To end the attempt once more, which was not heard of, does no harm.
             settle(&shared, &claimed.lease, Settlement::not_begun(&shared.id)).await;
         }
     }

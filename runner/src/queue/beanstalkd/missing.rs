@@ -33,7 +33,7 @@ impl Shared {
             for (id, place, stands) in unended {
                 match (self.stats_of(&mut connection, place).await?, stands) {
                     (None, Unended::Waits) => missing.push((id, place)),
-                    (None, Unended::IsDead) => gone.push(id),
+                    (None, Unended::IsDead) => gone.push((id, place)),
                     (Some(_), Unended::IsMissing) => found.push(id),
                     _ => {}
                 }

@@ -31,6 +31,7 @@ impl<B: Backend> Run<B> {
             Step::Submit(document) => self.submit(JobId::new(), *document).await,
             Step::SubmitAgain { job, other } => self.submit_again(&job, other).await,
             Step::Claim { worker, tubes, most } => self.claim(worker, tubes, most).await,
+            Step::Begin { claim, worker } => self.begin(&claim, worker),
             Step::Settle { claim, worker, end } => self.settle(&claim, worker, end).await,
             Step::GiveBack { claim, worker } => self.give_back(&claim, worker).await,
             Step::Act { jobs, act } => self.act(&jobs, &act).await,
@@ -45,6 +46,8 @@ impl<B: Backend> Run<B> {
             }
             Step::Unregister { worker: index } => {
                 queue.unregister(&worker(WORKERS[index])).await.unwrap();
+                // As one that is started again, by the same name.
+                queue.register(&worker(WORKERS[index])).await.unwrap();
                 self.model.end_attempts_of(index, "interrupted");
             }
             Step::Lose { worker: index } => {
@@ -95,6 +98,14 @@ impl<B: Backend> Run<B> {
         self.claims.extend(claimed);
     }
 
+    fn begin(&mut self, claim: &prop::sample::Index, index: usize) {
+        let Some(Claimed { lease, .. }) = self.claims.get(claim.index(self.claims.len().max(1))) else { return };
+        // Nobody begins what he does not hold.
+        if self.model.begin(lease, index) {
+            self.subject.queue().begin(&worker(WORKERS[index]), lease);
+        }
+    }
+
     async fn settle(&mut self, claim: &prop::sample::Index, index: usize, end: End) {
         let Some(Claimed { lease, .. }) = self.claims.get(claim.index(self.claims.len().max(1))) else { return };
         let (verdict, decision) = match end {
@@ -114,6 +125,10 @@ impl<B: Backend> Run<B> {
 
     async fn give_back(&mut self, claim: &prop::sample::Index, index: usize) {
         let Some(claimed) = self.claims.get(claim.index(self.claims.len().max(1))) else { return };
+        // Nor gives he back what he has begun.
+        if self.model.has_begun(&claimed.lease, index) {
+            return;
+        }
         let given = self.subject.queue().give_back(&worker(WORKERS[index]), claimed).await;
         match (self.model.give_back(&claimed.lease, index), given) {
             (true, Ok(())) | (false, Err(QueueError::Stale { .. })) => {}
@@ -219,6 +234,9 @@ pub(in crate::queue) async fn played<B: Backend>(steps: Vec<Step>) -> Option<B> 
     let started = subject.find(first).await.submitted_at;
     subject.act(first, &Action::Delete).await.unwrap();
     let model = Model::new(started, vec![(first, super::document())]);
+    for name in WORKERS {
+        subject.queue().register(&worker(name)).await.unwrap();
+    }
     let mut run = Run { subject, model, claims: Vec::new() };
     for step in steps {
         run.step(step).await;

@@ -125,7 +125,7 @@ fn cancel(connection: &Connection, job: &Found, reason: &str, now: i64) -> Resul
         }
         State::Running => {
             let (attempt, decision) = (job.attempts, Decision::Cancel);
-            let ending = Ending { attempt, verdict, decision, usage: None, published: false };
+            let ending = Ending { attempt, has_begun: true, verdict, decision, usage: None, published: false };
             settle::end_attempt(connection, job.seq, &ending, now)?;
         }
         State::Held | State::Delayed | State::Ready => {

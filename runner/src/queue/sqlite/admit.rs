@@ -142,14 +142,26 @@ fn check(line: &JobLine) -> Result<(), Refusal> {
             "job {id} is running, as no job of an export is; have the state ready, and end its attempt"
         ));
     }
-    if line.state.is_final() && line.finished_at.is_none() {
-        return wrong(format!("job {id} is {}, but has no finished_at", line.state));
+    if line.state.is_final() != line.finished_at.is_some() {
+        let has = if line.state.is_final() { "has no" } else { "has a" };
+        return wrong(format!("job {id} is {}, but {has} finished_at", line.state));
     }
     if line.expires_at.is_some() && (line.state.is_final() || attempts > uncounted) {
         return wrong(format!("job {id} has an expires_at, as no job has that has ended or was started"));
     }
     if line.key == Some(Key::UntilEnded) && line.state.is_final() {
         return wrong(format!("job {id} is {}, but holds its unique key until it has ended", line.state));
+    }
+    if line.key == Some(Key::Free) && !line.state.is_final() {
+        return wrong(format!("job {id} is {}, but its unique key is free, as it is once a job has ended", line.state));
+    }
+    let pending = |one: &&DeliveryLine| one.record.state == DeliveryState::Pending;
+    if line.deliveries.iter().filter(pending).count() > 1 {
+        return wrong(format!("job {id} has more than one pending delivery"));
+    }
+    if let Some(one) = line.deliveries.iter().find(|one| pending(one) != one.record.next_at.is_some()) {
+        let attempt = one.record.attempt;
+        return wrong(format!("the delivery of attempt {attempt} of job {id} has a next_at just if it is pending"));
     }
     if !history.iter().map(|one| one.attempt).eq(1..=*attempts) {
         return wrong(format!("the history of job {id} is not that of the attempts from 1 to {attempts}"));

@@ -53,11 +53,9 @@ impl Begun {
         path.into()
     }
 
-    /// Makes marks for a worker of this process that is `known` by now and has claimed nothing yet, and removes those of
-    /// workers that are not known.
-    pub(super) fn register(&self, start: JobId, known: &[JobId]) {
+    /// Makes marks for a worker of this process that is known by now and has claimed nothing yet.
+    pub(super) fn register(&self, start: JobId) {
         let Some(boot) = &self.boot else { return };
-        self.sweep(known);
         let path = self.path(start);
         match Marks::new(&path, boot) {
             Ok(marks) => drop(lock(&self.own).insert(start, marks)),
@@ -102,13 +100,23 @@ impl Begun {
         let _ = fs::remove_file(self.path(start));
     }
 
-    fn sweep(&self, known: &[JobId]) {
-        let (Some(directory), Some(prefix)) = (self.prefix.parent(), self.prefix.file_name()) else { return };
+    /// The files with marks that there are.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let (Some(directory), Some(prefix)) = (self.prefix.parent(), self.prefix.file_name()) else {
+            return Vec::new();
+        };
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let is_one = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+        entries.filter(is_one).map(|entry| entry.path()).collect()
+    }
+
+    /// Removes those of the files that are none of the workers' who were known after they were found; a worker is known
+    /// before it makes its file.
+    pub(super) fn sweep(&self, files: Vec<PathBuf>, known: &[JobId]) {
         let known: HashSet<PathBuf> = known.iter().map(|start| self.path(*start)).collect();
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let is_one = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-            if is_one && !known.contains(&entry.path()) && is_nobodys(&entry.path()) {
-                let _ = fs::remove_file(entry.path());
+        for file in files {
+            if !known.contains(&file) && is_nobodys(&file) {
+                let _ = fs::remove_file(file);
             }
         }
     }
@@ -149,10 +157,11 @@ struct Marks {
 impl Marks {
     fn new(path: &Path, boot: &[u8]) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.try_lock()?;
-        file.write_all_at(boot, 0)?;
         let (places, free) = (HashMap::new(), Vec::new());
-        Ok(Self { file, path: path.to_owned(), first: boot.len() as u64, places, free })
+        let marks = Self { file, path: path.to_owned(), first: boot.len() as u64, places, free };
+        marks.file.try_lock()?;
+        marks.file.write_all_at(boot, 0)?;
+        Ok(marks)
     }
 
     fn begin(&mut self, lease: &Lease) -> io::Result<()> {
@@ -196,7 +205,7 @@ mod tests {
     #[test]
     fn what_has_begun_and_is_not_settled_is_known_to_others_for_as_long_as_the_worker_is() {
         let ((_directory, begun), start) = (begun(), JobId::new());
-        begun.register(start, &[start]);
+        begun.register(start);
         let leases = [lease(1), lease(u32::MAX), lease(3), lease(4)];
         leases[..3].iter().for_each(|lease| begun.begin(start, lease));
         begun.end(start, &leases[1]);
@@ -214,7 +223,7 @@ mod tests {
     #[test]
     fn marks_from_before_the_system_went_down_say_nothing() {
         let ((_directory, mut begun), start) = (begun(), JobId::new());
-        begun.register(start, &[start]);
+        begun.register(start);
         assert_eq!(begun.read(start), Some(HashSet::new()));
         begun.boot = Some(b"another run of this system".to_vec());
         assert_eq!(begun.read(start), None);
@@ -230,7 +239,8 @@ mod tests {
         let stranger = Marks::new(&begun.path(starts[2]), begun.boot.as_ref().unwrap()).unwrap();
         let other = directory.path().join("queue.db-wal");
         fs::write(&other, "").unwrap();
-        begun.register(starts[3], &[starts[1], starts[3]]);
+        begun.register(starts[3]);
+        begun.sweep(begun.files(), &[starts[1], starts[3]]);
         assert_eq!(starts.map(|start| begun.read(start).is_some()), [false, true, true, true]);
         assert!(other.exists());
         drop(stranger);

@@ -22,6 +22,9 @@ const UNWATCHED: &str = "SELECT id FROM jobs WHERE worker IS NOT NULL AND worker
 
 const TWICE: &str = "SELECT id FROM forgotten WHERE id IN (SELECT id FROM jobs)";
 
+const UNSENDABLE: &str = "
+    SELECT COUNT(*) FROM deliveries WHERE seq = ?1 AND (state = 'pending') <> (next_at IS NOT NULL)";
+
 /// How many jobs there are, by tube, host and state.
 type Counts = BTreeMap<(String, String, String), i64>;
 
@@ -68,9 +71,12 @@ fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault>
     let mut rows = statement.query(named_params! {":until_ended": UNTIL_ENDED})?;
     while let Some(row) = rows.next()? {
         health.jobs += 1;
-        *found.entry((row.get(13)?, row.get(14)?, row.get(2)?)).or_default() += 1;
         let id = JobId::from_bytes(row.get(1)?);
-        match job(connection, row, id) {
+        let looked = counted(row, 13, 14, 2).map_err(Fault::from).and_then(|place| {
+            *found.entry(place).or_default() += 1;
+            job(connection, row, id)
+        });
+        match looked {
             Ok(faults) => faults.into_iter().for_each(|what| health.faults.add(format!("job {id}: {what}"))),
             Err(fault) if fault.is_of_a_row() => health.faults.add(format!("job {id}: {fault}")),
             Err(fault) => return Err(fault),
@@ -90,24 +96,32 @@ fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault>
     Ok(())
 }
 
+/// The tube, host and state in which a row counts, from these columns.
+fn counted(row: &Row<'_>, tube: usize, host: usize, state: usize) -> rusqlite::Result<(String, String, String)> {
+    Ok((row.get(tube)?, row.get(host)?, row.get(state)?))
+}
+
 /// Compares the counters of the status with what there is.
 fn counts(connection: &Connection, mut found: Counts, faults: &mut Faults) -> Result<(), Fault> {
-    let mut told = |place: &(String, String, String), counted: i64, jobs: i64| {
-        if counted != jobs {
-            let (tube, host, state) = place;
-            let host = if host.is_empty() { String::new() } else { format!(", pinned to {host},") };
-            faults
-                .add(format!("the counter of {state} jobs in tube {tube}{host} says {counted}, but there are {jobs}"));
-        }
+    let told = |(tube, host, state): &(String, String, String), counted: i64, jobs: i64| {
+        let host = if host.is_empty() { String::new() } else { format!(", pinned to {host},") };
+        format!("the counter of {state} jobs in tube {tube}{host} says {counted}, but there are {jobs}")
     };
     let mut statement = connection.prepare("SELECT tube, host, state, jobs FROM counts")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let place = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let jobs = found.remove(&place).unwrap_or(0);
-        told(&place, row.get(3)?, jobs);
+        match counted(row, 0, 1, 2).and_then(|place| Ok((place, row.get(3)?))).map_err(Fault::from) {
+            Ok((place, counted)) => {
+                let jobs = found.remove(&place).unwrap_or(0);
+                if counted != jobs {
+                    faults.add(told(&place, counted, jobs));
+                }
+            }
+            Err(fault) if fault.is_of_a_row() => faults.add(format!("a counter: {fault}")),
+            Err(fault) => return Err(fault),
+        }
     }
-    found.iter().for_each(|(place, jobs)| told(place, 0, *jobs));
+    found.iter().for_each(|(place, jobs)| faults.add(told(place, 0, *jobs)));
     Ok(())
 }
 
@@ -119,8 +133,12 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
     for column in 3..=7 {
         row.get::<_, Option<i64>>(column)?.map(time).transpose()?;
     }
-    if state.is_final() && row.get::<_, Option<i64>>(7)?.is_none() {
-        faults.push(format!("it is {state}, but nothing says since when"));
+    // One that a server has no more has the time at which it was missed.
+    let is_servers = ledger::server_of(&row.get::<_, String>(14)?).is_some();
+    match (state.is_final(), row.get::<_, Option<i64>>(7)?) {
+        (true, None) => faults.push(format!("it is {state}, but nothing says since when")),
+        (false, Some(_)) if !is_servers => faults.push(format!("it is {state}, but has ended")),
+        _ => {}
     }
     let verdict: Option<String> = row.get(11)?;
     verdict.map(|json| parsed::<Verdict>("verdict", id, &json)).transpose()?;
@@ -128,7 +146,6 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
     let history = history(connection, id, seq)?;
     // Of a server's job only the attempts that were made from here are known, and reservations of which none came do
     // not count either.
-    let is_servers = ledger::server_of(&row.get::<_, String>(14)?).is_some();
     if !is_servers && !history.iter().map(|one| one.attempt).eq(1..=attempts) {
         let numbers: Vec<_> = history.iter().take(20).map(|one| one.attempt.to_string()).collect();
         faults.push(format!(
@@ -153,6 +170,10 @@ fn job(connection: &Connection, row: &Row<'_>, id: JobId) -> Result<Vec<String>,
     }
     if state.is_final() && row.get(19)? {
         faults.push(format!("it is {state}, but holds its unique key until it has ended"));
+    }
+    let unsendable: i64 = connection.prepare_cached(UNSENDABLE)?.query_row([seq], |row| row.get(0))?;
+    if unsendable > 0 {
+        faults.push(format!("{unsendable} of its deliveries are pending and never due, or due and not pending"));
     }
     faults.extend(document(connection, row, id, seq)?);
     Ok(faults)

@@ -82,8 +82,16 @@ pub(super) async fn take_due(
     let mut taken = Vec::new();
     loop {
         let room = most - taken.len();
-        let (found, unreadable) = queue.write(move |connection, now| take(connection, store, lease, room, now)).await?;
-        taken.extend(found);
+        let found = queue.write(move |connection, now| take(connection, store, lease, room, now)).await;
+        let unreadable = match found {
+            Ok((found, unreadable)) => {
+                taken.extend(found);
+                unreadable
+            }
+            // Those that were taken are to be sent; the next call tells of the trouble.
+            Err(_) if !taken.is_empty() => 0,
+            Err(error) => return Err(error),
+        };
         if taken.len() == most || unreadable == 0 {
             return Ok(taken);
         }

@@ -1,5 +1,5 @@
-//! Claims that may have been made although the queue has said that they were not: a commit may fail after it was made,
-//! if the disk reports an error at the wrong moment.
+//! Claims that are to be undone as soon as that can be written: those that may have been made although the queue has said
+//! that they were not, since a commit may fail after it was made, and those that could not be given back.
 //!
 //! Such jobs would run for ever, since their worker's heart goes on to beat, and nobody knows that they are its. The next
 //! claim undoes them first, or the next look for silent workers, as a worker without a free slot takes too.
@@ -10,7 +10,7 @@ use crate::queue::{Claimed, Lease, QueueError, WorkerId};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
 
-/// The claims of this process that may have been made.
+/// The claims of this process that are to be undone.
 #[derive(Debug, Default)]
 pub(super) struct Doubtful(Mutex<Vec<Doubt>>);
 
@@ -38,7 +38,7 @@ impl Doubt {
 
     fn undo(&self, connection: &Connection) -> Result<(), Fault> {
         match settle::give_back(connection, &self.worker, &self.lease) {
-            // It was not made, or has ended otherwise.
+            // It was not made, or is undone, or has ended otherwise.
             Ok(()) | Err(Fault::Refused(QueueError::Stale { .. })) => Ok(()),
             Err(fault) => Err(fault),
         }
@@ -53,7 +53,27 @@ pub(super) async fn undo(queue: &SqliteQueue) -> Result<(), QueueError> {
     let doubtful = Arc::clone(&queue.shared.doubtful);
     let work = move |connection: &Connection| doubtful.undo(connection);
     let doubtful = Arc::clone(&queue.shared.doubtful);
-    queue.shared.writer.call_or_doubt(work, move |doubts| lock(&doubtful.0).extend(doubts)).await.map(drop)
+    let doubt = move |doubts: Option<Vec<Doubt>>| lock(&doubtful.0).extend(doubts.unwrap_or_default());
+    queue.shared.writer.call_or_doubt(work, doubt).await.map(drop)
+}
+
+/// Gives a job back that has not begun, at once or as soon as that can be written. Until then nobody else gets it, and this
+/// worker does not either, since every claim undoes first what is to be undone.
+pub(super) async fn give_back(queue: &SqliteQueue, worker: &WorkerId, lease: &Lease) -> Result<(), QueueError> {
+    let doubt = Doubt { worker: worker.clone(), lease: lease.clone() };
+    let (worker, lease) = (worker.clone(), lease.clone());
+    let work = move |connection: &Connection| match settle::give_back(connection, &worker, &lease) {
+        Err(Fault::Refused(stale)) => Ok(Err(stale)),
+        given_back => given_back.map(Ok),
+    };
+    let doubtful = Arc::clone(&queue.shared.doubtful);
+    match queue.shared.writer.call_or_doubt(work, move |_| lock(&doubtful.0).push(doubt)).await {
+        Ok(given_back) => given_back,
+        Err(error) => {
+            tracing::warn!(%error, "a job that was claimed and has not begun is given back later");
+            Ok(())
+        }
+    }
 }
 
 /// Leases jobs, once what earlier claims may have leased is given back.
@@ -77,7 +97,8 @@ pub(super) async fn claim(
         }
     };
     let (doubtful, worker) = (Arc::clone(&queue.shared.doubtful), worker.clone());
-    let doubt = move |(claimed, doubts): (Vec<Claimed>, Vec<Doubt>)| {
+    let doubt = move |made: Option<(Vec<Claimed>, Vec<Doubt>)>| {
+        let (claimed, doubts) = made.unwrap_or_default();
         let new = claimed.into_iter().map(|claimed| Doubt::of(&worker, claimed));
         lock(&doubtful.0).extend(doubts.into_iter().chain(new));
     };

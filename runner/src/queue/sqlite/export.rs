@@ -42,6 +42,21 @@ struct Piece {
     last: Option<i64>,
 }
 
+impl Piece {
+    /// Adds a line, unless its row is damaged, which is told; what the disk does not give is an error.
+    fn add(&mut self, line: Result<Line, Fault>, what: &str, faults: &mut Faults) -> Result<(), Fault> {
+        match line {
+            Ok(line) => {
+                self.text.extend(text(&line)?);
+                self.count += 1;
+            }
+            Err(fault) if fault.is_of_a_row() => faults.add(format!("{what}: {fault}")),
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+}
+
 /// Writes everything. The time is when it was exported.
 pub(super) fn export(
     path: &Path,
@@ -64,12 +79,12 @@ pub(super) fn export(
     }
     let mut after = Some(0);
     while let Some(place) = after {
-        let piece = forgotten(&connection, place).map_err(at)?;
+        let piece = forgotten(&connection, place, &mut exported.faults).map_err(at)?;
         (after, lines.forgotten) = (piece.last, lines.forgotten + piece.count);
         pause(&connection, sharing).map_err(at)?;
         to.write_all(&piece.text)?;
     }
-    let piece = paused(&connection).map_err(at)?;
+    let piece = paused(&connection, &mut exported.faults).map_err(at)?;
     lines.paused = piece.count;
     to.write_all(&piece.text)?;
     to.write_all(&text(&Line::End(lines)).map_err(at)?)?;
@@ -210,34 +225,32 @@ fn deliveries(connection: &Connection, id: JobId, seq: i64) -> Result<Vec<Delive
     Ok(deliveries)
 }
 
-fn forgotten(connection: &Connection, place: i64) -> Result<Piece, Fault> {
+fn forgotten(connection: &Connection, place: i64, faults: &mut Faults) -> Result<Piece, Fault> {
     let mut statement = connection.prepare_cached(FORGOTTEN)?;
     let mut rows = statement.query((place, ROWS))?;
     let mut piece = Piece { text: Vec::new(), count: 0, last: None };
     while let Some(row) = rows.next()? {
         piece.last = Some(row.get(0)?);
-        piece.count += 1;
-        piece.text.extend(text(&Line::Forgotten(Forgotten {
-            id: JobId::from_bytes(row.get(1)?),
-            document: Digest::from_bytes(row.get(2)?),
-            forgotten_at: time(row.get(3)?)?,
-        }))?);
+        let line = || {
+            let (id, document) = (JobId::from_bytes(row.get(1)?), Digest::from_bytes(row.get(2)?));
+            Ok(Line::Forgotten(Forgotten { id, document, forgotten_at: time(row.get(3)?)? }))
+        };
+        piece.add(line(), "the id of a deleted job", faults)?;
     }
     Ok(piece)
 }
 
-fn paused(connection: &Connection) -> Result<Piece, Fault> {
+fn paused(connection: &Connection, faults: &mut Faults) -> Result<Piece, Fault> {
     let mut statement = connection.prepare_cached(PAUSED)?;
     let mut rows = statement.query([])?;
     let mut piece = Piece { text: Vec::new(), count: 0, last: None };
     while let Some(row) = rows.next()? {
-        let tube: String = row.get(0)?;
-        piece.count += 1;
-        piece.text.extend(text(&Line::Paused(Paused {
-            tube: tube.parse().map_err(|error| Fault::corrupt("a tube's name", error))?,
-            since: time(row.get(1)?)?,
-            until: row.get::<_, Option<i64>>(2)?.map(time).transpose()?,
-        }))?);
+        let line = || {
+            let tube = row.get::<_, String>(0)?.parse().map_err(|error| Fault::corrupt("a tube's name", error))?;
+            let until = row.get::<_, Option<i64>>(2)?.map(time).transpose()?;
+            Ok(Line::Paused(Paused { tube, since: time(row.get(1)?)?, until }))
+        };
+        piece.add(line(), "a pause", faults)?;
     }
     Ok(piece)
 }

@@ -2,7 +2,7 @@
 
 mod sweep;
 
-pub(super) use sweep::{Sweep, Whose};
+pub(super) use sweep::{Sought, Sweep, Whose};
 
 use super::fault::Fault;
 use crate::job::{Digest, JobId};

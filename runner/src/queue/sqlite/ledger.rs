@@ -114,7 +114,7 @@ impl Ledger {
     pub(in crate::queue) async fn submitted(&self, jobs: Vec<(Submission, Place)>) -> Result<(), QueueError> {
         let server = Arc::clone(&self.server);
         self.queue
-            .write(move |connection, now| {
+            .write_for(jobs.len(), move |connection, now| {
                 for (Submission { id, document }, place) in jobs {
                     // A worker may have come across the job before.
                     if known(connection, id)?.is_none() {

@@ -76,6 +76,9 @@ pub(super) fn spectator(path: &Path, sharing: Sharing) -> Result<Connection, Fau
     }
     let connection = raw(path, OpenFlags::empty(), sharing)?;
     connection.pragma_update(None, "query_only", true)?;
+    if sharing == Sharing::ManyMachines {
+        sharing::keep_journal(&connection)?;
+    }
     sharing::examine(&connection, sharing)?;
     prepare(&connection)?;
     Ok(connection)

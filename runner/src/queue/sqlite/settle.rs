@@ -52,6 +52,8 @@ const MOVE: &str = "UPDATE jobs SET public_url = ?2 WHERE seq = ?1 AND public_ur
 /// How an attempt ended.
 pub(super) struct Ending<'a> {
     pub(super) attempt: u32,
+    /// If it has not, nothing is counted but its number, and its job expires when it would have.
+    pub(super) has_begun: bool,
     pub(super) verdict: &'a Verdict,
     pub(super) decision: Decision,
     /// Unknown if its worker was lost.
@@ -93,6 +95,7 @@ pub(super) fn settle(
     };
     let ending = Ending {
         attempt: lease.attempt,
+        has_begun: true,
         verdict: &settlement.verdict,
         decision: settlement.decision,
         usage: Some(settlement.usage),
@@ -129,12 +132,6 @@ pub(super) fn give_back(connection: &Connection, worker: &WorkerId, lease: &Leas
     Ok(())
 }
 
-/// Has a job that waits again expire when it would have, had the attempt that never began not been claimed.
-pub(super) fn may_expire_again(connection: &Connection, seq: i64, attempt: u32) -> Result<(), Fault> {
-    connection.prepare_cached(MAY_EXPIRE_AGAIN)?.execute((seq, attempt))?;
-    Ok(())
-}
-
 /// Keeps where the result of a job that has ended is served, and that it is to be sent.
 fn publish(connection: &Connection, seq: i64, attempt: u32, home: &Home, now: i64) -> Result<(), Fault> {
     let public_url = home.public_url.as_ref().map(url::Url::as_str);
@@ -157,7 +154,9 @@ fn end_tallied(
     ending: &Ending<'_>,
     now: i64,
 ) -> Result<(), Fault> {
-    tally.add(connection, seq, ending.verdict, now)?;
+    if ending.has_begun {
+        tally.add(connection, seq, ending.verdict, now)?;
+    }
     let verdict = json(ending.verdict)?;
     let usage = ending.usage.map(|usage| json(&finite(usage))).transpose()?;
     connection.prepare_cached(END_ATTEMPT)?.execute((seq, ending.attempt, now, &verdict, usage))?;
@@ -174,6 +173,9 @@ fn end_tallied(
                 ":verdict": verdict,
                 ":uncounted": matches!(ending.verdict, Verdict::Interrupted { .. }),
             })?;
+            if !ending.has_begun {
+                connection.prepare_cached(MAY_EXPIRE_AGAIN)?.execute((seq, ending.attempt))?;
+            }
             return Ok(());
         }
     };

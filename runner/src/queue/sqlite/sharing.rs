@@ -120,6 +120,17 @@ pub(super) fn mark(connection: &Connection) -> Result<bool, Fault> {
     Ok(true)
 }
 
+/// Has a connection that only reads leave the journal where it is, should it be the first one after a crash.
+pub(super) fn keep_journal(connection: &Connection) -> Result<(), Fault> {
+    // The mode is told by a read, which is already what rolls back, and only an exclusive lock keeps the journal then.
+    connection.execute_batch("PRAGMA locking_mode = exclusive")?;
+    examine(connection, Sharing::ManyMachines)?;
+    connection.execute_batch("PRAGMA journal_mode = persist; PRAGMA locking_mode = normal")?;
+    // The lock is let go by the next read.
+    application_id(connection)?;
+    Ok(())
+}
+
 fn has_journal(connection: &Connection) -> bool {
     let journal = connection.path().map(|path| OsString::from(format!("{path}-journal")));
     journal.is_some_and(|journal| Path::new(&journal).exists())

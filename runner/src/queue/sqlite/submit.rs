@@ -1,10 +1,11 @@
 //! Taking jobs in.
 
 use super::fault::Fault;
+use super::settle;
 use crate::job::{Digest, Document, JobId, State, Unique, UniqueFor, When};
 use crate::queue::{QueueError, Submission};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 /// `unique_until` of a job that holds its key until it has ended.
 pub(super) const UNTIL_ENDED: i64 = i64::MAX;
@@ -26,6 +27,12 @@ const HOLDER: &str = "
     SELECT id FROM jobs
     WHERE unique_key = :key AND unique_until > :now
         AND NOT (unique_until = :until_ended AND expires_at IS NOT NULL AND expires_at <= :now)
+    LIMIT 1";
+
+/// The place of such a job.
+const EXPIRED_HOLDER: &str = "
+    SELECT seq, MAX(expires_at, submitted_at) FROM jobs
+    WHERE unique_key = :key AND unique_until = :until_ended AND expires_at <= :now
     LIMIT 1";
 
 /// A job with its document as text.
@@ -124,6 +131,12 @@ pub(super) fn tag(connection: &Connection, seq: i64, tags: &[String]) -> Result<
 fn claim_key(connection: &Connection, unique: &Unique, now: Timestamp) -> Result<i64, Fault> {
     if let Some(holder) = key_holder(connection, &unique.key, now.as_millisecond())? {
         return Err(QueueError::NotUnique { key: unique.key.clone(), holder }.into());
+    }
+    // Where no worker runs nobody else writes that down, and whoever has the key next would look at all of them.
+    let named = named_params! {":key": unique.key, ":until_ended": UNTIL_ENDED, ":now": now.as_millisecond()};
+    let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    if let Some((seq, ended)) = connection.prepare_cached(EXPIRED_HOLDER)?.query_row(named, place).optional()? {
+        settle::expire(connection, seq, ended)?;
     }
     Ok(match unique.period {
         UniqueFor::Done => UNTIL_ENDED,

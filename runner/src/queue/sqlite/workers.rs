@@ -70,8 +70,7 @@ impl SqliteQueue {
         let mut silent = lock(&self.shared.silence).observe(&beats, before, clock());
         silent.retain(|beat| beat.start != worker.start);
         let Some(shortest) = silent.iter().map(|beat| beat.lease).min() else { return Ok(Vec::new()) };
-        let begun = |start| Some((start, self.shared.begun.read(start)?));
-        let begun: HashMap<_, _> = silent.iter().filter_map(|beat| begun(beat.start)).collect();
+        let begun = Arc::clone(&self.shared.begun);
         let long = (shortest / 10).max(Duration::from_secs(1));
         let (asked, locked) = (Instant::now(), self.shared.writer.locked().clone());
         self.write(move |connection, now| {
@@ -80,7 +79,7 @@ impl SqliteQueue {
             if asked.elapsed() > long || locked.is_just_over(long) {
                 return Ok(Vec::new());
             }
-            take_over(connection, &silent, &begun, now.as_millisecond())
+            take_over(connection, &silent, |start| begun.read(start), now.as_millisecond())
         })
         .await
     }
@@ -152,7 +151,7 @@ pub(super) fn beats(connection: &Connection) -> Result<Vec<Beat>, Fault> {
 pub(super) fn take_over(
     connection: &Connection,
     silent: &[Beat],
-    begun: &HashMap<JobId, HashSet<Lease>>,
+    begun: impl Fn(JobId) -> Option<HashSet<Lease>>,
     now: i64,
 ) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut taken = Vec::new();
@@ -165,14 +164,10 @@ pub(super) fn take_over(
         let message = format!("worker {name} was not heard of for {} s; its lease has run out", lease.as_secs_f64());
         let not_begun = format!("{message}, and it had not begun the attempt");
         let (lost, not_begun) = (Verdict::Lost { message }, Verdict::Interrupted { message: not_begun });
-        let has_begun = |lease: &Lease| begun.get(&start).is_none_or(|begun| begun.contains(lease));
-        let ended = end_all(connection, start, |lease| if has_begun(lease) { &lost } else { &not_begun }, now)?;
-        for (seq, lease, decision) in ended {
-            if !has_begun(&lease) && matches!(decision, Decision::Retry(_)) {
-                settle::may_expire_again(connection, seq, lease.attempt)?;
-            }
-            taken.push((lease, decision));
-        }
+        let begun = begun(start);
+        let has_begun = |lease: &Lease| begun.as_ref().is_none_or(|begun| begun.contains(lease));
+        let verdict = |lease: &Lease| if has_begun(lease) { (true, &lost) } else { (false, &not_begun) };
+        taken.extend(end_all(connection, start, verdict, now)?);
         forget(connection, start)?;
     }
     Ok(taken)
@@ -182,7 +177,7 @@ pub(super) fn take_over(
 pub(super) fn unregister(connection: &Connection, worker: &WorkerId, now: i64) -> Result<(), Fault> {
     let message = format!("worker {} has stopped", worker.name);
     let interrupted = Verdict::Interrupted { message };
-    end_all(connection, worker.start, |_| &interrupted, now)?;
+    end_all(connection, worker.start, |_| (true, &interrupted), now)?;
     forget(connection, worker.start)
 }
 
@@ -191,13 +186,13 @@ fn forget(connection: &Connection, start: JobId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Ends what a worker runs, each attempt with its verdict; the jobs' places, and what was decided.
+/// Ends what a worker runs, each attempt with whether it has begun and its verdict.
 fn end_all<'a>(
     connection: &Connection,
     start: JobId,
-    verdict: impl Fn(&Lease) -> &'a Verdict,
+    verdict: impl Fn(&Lease) -> (bool, &'a Verdict),
     now: i64,
-) -> Result<Vec<(i64, Lease, Decision)>, Fault> {
+) -> Result<Vec<(Lease, Decision)>, Fault> {
     let mut statement = connection.prepare_cached(RUNNING)?;
     let standing = |row: &Row<'_>| -> rusqlite::Result<_> {
         let lease = Lease { id: JobId::from_bytes(row.get(1)?), attempt: row.get(2)? };
@@ -220,12 +215,12 @@ fn end_all<'a>(
             }
             Err(fault) => return Err(fault),
         };
-        let verdict = verdict(&lease);
+        let (has_begun, verdict) = verdict(&lease);
         // No such verdict makes a job wait, so there is nothing to jitter.
         let decision = decide(verdict, standing, 0.0);
-        let ending = Ending { attempt: lease.attempt, verdict, decision, usage: None, published: false };
+        let ending = Ending { attempt: lease.attempt, has_begun, verdict, decision, usage: None, published: false };
         settle::end_attempt(connection, seq, &ending, now)?;
-        ended.push((seq, lease, decision));
+        ended.push((lease, decision));
     }
     Ok(ended)
 }

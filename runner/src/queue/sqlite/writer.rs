@@ -4,7 +4,7 @@
 //! are waiting into one transaction, each in a savepoint of its own, and answers them after the commit: an
 //! answer means that it is on disk.
 //!
-//! What changes many rows has a transaction to itself and no savepoint. A savepoint keeps every page as it was before,
+//! What is about many jobs has a transaction to itself and no savepoint. A savepoint keeps every page as it was before,
 //! in memory, and SQLite goes through all of them at the end of each statement that has a trigger: with ids that are
 //! spread over a long index, that is as many pages as rows.
 
@@ -30,7 +30,8 @@ pub(super) struct Writer {
     locked: Locked,
 }
 
-/// Rows that a command may change among others; what changes more is to be called alone.
+/// Jobs that a command may be about and still be done among others. One that is about more has a transaction to itself,
+/// unless its number has a bound and it comes often, as claims do.
 pub(super) const FEW: usize = 64;
 
 /// What the thread is asked to do.
@@ -50,7 +51,7 @@ struct Call<T, F, D> {
     work: Option<F>,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, QueueError>>,
-    /// Takes what would have been the answer, if the commit has failed.
+    /// Takes what would have been the answer, or nothing if it never came to that, if the command has failed.
     doubt: D,
 }
 
@@ -58,7 +59,7 @@ impl<T, F, D> Command for Call<T, F, D>
 where
     T: Send,
     F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send,
-    D: FnOnce(T) + Send,
+    D: FnOnce(Option<T>) + Send,
 {
     fn is_alone(&self) -> bool {
         self.alone
@@ -73,17 +74,15 @@ where
     }
 
     fn answer(self: Box<Self>, committed: Result<(), &QueueError>, path: &Path) {
-        let answer = match (self.result, committed) {
-            (Some(Err(fault)), _) => Err(fault.at(path)),
-            (Some(Ok(value)), Err(why)) => {
-                (self.doubt)(value);
-                Err(why.clone())
-            }
-            (None, Err(why)) => Err(why.clone()),
-            (Some(Ok(value)), Ok(())) => Ok(value),
+        let (value, why) = match (self.result, committed) {
+            (Some(Ok(value)), Ok(())) => return drop(self.reply.send(Ok(value))),
             (None, Ok(())) => return,
+            (Some(Err(fault)), _) => (None, fault.at(path)),
+            (Some(Ok(value)), Err(why)) => (Some(value), why.clone()),
+            (None, Err(why)) => (None, why.clone()),
         };
-        let _ = self.reply.send(answer);
+        (self.doubt)(value);
+        let _ = self.reply.send(Err(why));
     }
 }
 
@@ -115,24 +114,24 @@ impl Writer {
         self.call_or_doubt(work, drop).await
     }
 
-    /// The same; if the commit fails, which does not say that it was not made, what the work has returned is given to
-    /// `doubt`, before anything else is done.
+    /// The same; if it fails, `doubt` is called before anything else is done. It is given what the work has returned if
+    /// it was the commit that failed, which does not say that it was not made.
     pub(super) async fn call_or_doubt<T, F, D>(&self, work: F, doubt: D) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
-        D: FnOnce(T) + Send + 'static,
+        D: FnOnce(Option<T>) + Send + 'static,
     {
         self.send(false, move |connection, _| work(connection), doubt).await
     }
 
-    /// The same for work that changes about so many rows, which may be more than [`FEW`].
-    pub(super) async fn call_for<T, F>(&self, rows: usize, work: F) -> Result<T, QueueError>
+    /// The same for work on so many jobs, which may be more than [`FEW`].
+    pub(super) async fn call_for<T, F>(&self, jobs: usize, work: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.send(rows > FEW, move |connection, _| work(connection), drop).await
+        self.send(jobs > FEW, move |connection, _| work(connection), drop).await
     }
 
     /// The same for work that somebody repeats who has to know after `patience` if the file is locked: the connection
@@ -165,7 +164,7 @@ impl Writer {
     where
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
-        D: FnOnce(T) + Send + 'static,
+        D: FnOnce(Option<T>) + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.lane.send(Box::new(Call { alone, work: Some(work), result: None, reply, doubt })).await;

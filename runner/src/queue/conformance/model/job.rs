@@ -11,7 +11,7 @@ pub(super) struct ModelJob {
     pub(super) submitted_at: i64,
     pub(super) ready_at: i64,
     pub(super) expires_at: Option<i64>,
-    /// Kept from the claim on, in case that it is given back.
+    /// Kept from the claim on, in case that the attempt does not begin.
     pub(super) would_have_expired_at: Option<i64>,
     pub(super) finished_at: Option<i64>,
     /// The key that it holds, and until when, if not until it ends.
@@ -19,8 +19,9 @@ pub(super) struct ModelJob {
     pub(super) attempts: u32,
     pub(super) uncounted: u32,
     pub(super) kicks: u32,
-    /// Who runs it.
+    /// Who runs it, and whether the attempt has begun.
     pub(super) holder: usize,
+    pub(super) has_begun: bool,
     pub(super) verdict: Option<&'static str>,
     pub(super) published: Option<u32>,
 }

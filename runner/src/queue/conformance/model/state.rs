@@ -85,6 +85,7 @@ impl Model {
             uncounted: 0,
             kicks: 0,
             holder: 0,
+            has_begun: false,
             verdict: None,
             published: None,
         };
@@ -114,12 +115,24 @@ impl Model {
             let Some(job) = self.jobs.iter_mut().filter(may_take).min_by_key(|job| job.document.priority) else {
                 break;
             };
-            (job.state, job.holder) = (State::Running, worker);
+            (job.state, job.holder, job.has_begun) = (State::Running, worker, false);
             job.would_have_expired_at = job.expires_at.take();
             job.attempts += 1;
             claimed.push((job.id, job.attempts, job.attempts - job.uncounted, job.granted()));
         }
         claimed
+    }
+
+    /// Whether the worker may begin the attempt, which then has begun.
+    pub(super) fn begin(&mut self, lease: &Lease, worker: usize) -> bool {
+        let holds = self.holds(lease, worker);
+        let job = self.jobs.iter_mut().find(|job| job.id == lease.id);
+        job.filter(|_| holds).map(|job| job.has_begun = true).is_some()
+    }
+
+    /// Whether nothing is left to be given back, for the attempt has begun.
+    pub(super) fn has_begun(&self, lease: &Lease, worker: usize) -> bool {
+        self.holds(lease, worker) && self.leased(lease).is_some_and(|job| job.has_begun)
     }
 
     fn leased(&self, lease: &Lease) -> Option<&ModelJob> {
@@ -172,9 +185,13 @@ impl Model {
         let now = self.now;
         for job in self.jobs.iter_mut().filter(|job| job.state == State::Running && job.holder == worker) {
             let used_up = job.attempts - job.uncounted >= job.granted();
-            match verdict == "lost" && used_up {
-                true => job.end(State::Dead, verdict, now),
-                false => job.retry(now, now, verdict),
+            match (verdict, job.has_begun) {
+                ("lost", true) if used_up => job.end(State::Dead, verdict, now),
+                ("lost", false) => {
+                    job.retry(now, now, "interrupted");
+                    job.expires_at = job.would_have_expired_at;
+                }
+                _ => job.retry(now, now, verdict),
             }
         }
     }

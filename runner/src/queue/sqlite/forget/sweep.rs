@@ -53,11 +53,11 @@ impl Reached {
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
-struct Sought {
-    state: State,
+pub(in crate::queue::sqlite) struct Sought {
+    pub(in crate::queue::sqlite) state: State,
     /// Until when it must have ended.
-    before: i64,
-    now: i64,
+    pub(in crate::queue::sqlite) before: i64,
+    pub(in crate::queue::sqlite) now: i64,
 }
 
 impl Sweep {
@@ -158,7 +158,7 @@ impl Sought {
     }
 
     /// Deletes those of them that may still go, and returns how many.
-    fn remove(self, connection: &Connection, places: &[i64]) -> Result<usize, Fault> {
+    pub(in crate::queue::sqlite) fn remove(self, connection: &Connection, places: &[i64]) -> Result<usize, Fault> {
         let sql =
             format!("SELECT 1 FROM jobs WHERE seq = :seq AND state = :state AND finished_at <= :before AND {MAY_GO}");
         let mut statement = connection.prepare_cached(&sql)?;

@@ -84,6 +84,7 @@ fn cancel(connection: &Connection, seq: i64, verdict: &Verdict, now: i64) -> Res
     let attempt =
         connection.prepare_cached("SELECT attempts FROM jobs WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
     ending::forget(connection, seq, attempt)?;
-    let ending = Ending { attempt, verdict, decision: Decision::Cancel, usage: None, published: false };
+    let ending =
+        Ending { attempt, has_begun: true, verdict, decision: Decision::Cancel, usage: None, published: false };
     settle::end_attempt(connection, seq, &ending, now)
 }

@@ -267,7 +267,7 @@ pub(super) fn lose(connection: &Connection, seq: i64, attempt: u32, now: i64) ->
     let message = format!("worker {worker} has lost its reservation: it, its connection or the server was stopped");
     let verdict = Verdict::Lost { message };
     let decision = Decision::Retry(Duration::ZERO);
-    let ending = Ending { attempt, verdict: &verdict, decision, usage: None, published: false };
+    let ending = Ending { attempt, has_begun: true, verdict: &verdict, decision, usage: None, published: false };
     settle::end_attempt(connection, seq, &ending, now)?;
     Ok(true)
 }

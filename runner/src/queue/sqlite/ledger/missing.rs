@@ -6,14 +6,15 @@
 //! are deleted. One that is met again, because the server had been started without its binlog, say, is a job like any
 //! other, even if its row is gone: so nothing is kept by which it would be taken for one that has ended.
 //!
-//! Those that died here and that the server has no more were deleted there, or kicked, and ended by another node. Their rows
-//! are deleted after a time too.
+//! Those that died here and that the server has no more were deleted there, or kicked, and ended by another node. These are
+//! deleted after a time like those that were done here.
 
 use super::{Counts, Ledger, Place, host};
-use crate::job::{Digest, JobId};
+use crate::job::{Digest, JobId, State};
 use crate::queue::sqlite::fault::Fault;
+use crate::queue::sqlite::forget::Sought;
 use crate::queue::{Cursor, QueueError};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,11 @@ pub(super) const MISSING: &str = "
     WHERE host = :host AND unicode(host) IS 1 AND state = 'ready' AND finished_at <= :before AND attempts = 0
     ORDER BY finished_at LIMIT :most";
 
-const FORGET_DEAD: &str = "DELETE FROM jobs WHERE id = :id AND state = 'dead' AND finished_at <= :before";
+/// Only one that is dead still, and where it was looked for.
+const DEAD: &str = "
+    SELECT seq FROM jobs
+    WHERE id = :id AND state = 'dead' AND EXISTS (
+        SELECT 1 FROM placed WHERE placed.seq = jobs.seq AND server = :server AND number = :number AND body = :body)";
 
 /// Whoever looks at all of them goes on where the last look has ended.
 pub(super) const UNENDED: &str = "
@@ -122,21 +127,30 @@ impl Ledger {
         self.queue.write_for(rows, find).await
     }
 
-    /// Deletes those of the jobs that died longer ago than they are kept.
-    pub(in crate::queue) async fn forget_dead(&self, jobs: Vec<JobId>, kept: Duration) -> Result<(), QueueError> {
+    /// Deletes those of the jobs that died longer ago than they are kept, and that may go.
+    pub(in crate::queue) async fn forget_dead(
+        &self,
+        jobs: Vec<(JobId, Place)>,
+        kept: Duration,
+    ) -> Result<(), QueueError> {
         if jobs.is_empty() {
             return Ok(());
         }
+        let server = Arc::clone(&self.server);
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
         self.queue
             .write_for(jobs.len(), move |connection, now| {
-                let before = now.as_millisecond().saturating_sub(kept);
-                for id in jobs {
-                    connection
-                        .prepare_cached(FORGET_DEAD)?
-                        .execute(named_params! {":id": id.as_bytes(), ":before": before})?;
+                let mut dead = Vec::with_capacity(jobs.len());
+                for (id, Place { number, body, .. }) in jobs {
+                    let place = named_params! {
+                        ":id": id.as_bytes(), ":server": &*server, ":number": number, ":body": body.as_bytes(),
+                    };
+                    let mut statement = connection.prepare_cached(DEAD)?;
+                    dead.extend(statement.query_row(place, |row| row.get::<_, i64>(0)).optional()?);
                 }
-                Ok(())
+                let now = now.as_millisecond();
+                let sought = Sought { state: State::Dead, before: now.saturating_sub(kept), now };
+                sought.remove(connection, &dead).map(drop)
             })
             .await
     }

@@ -56,10 +56,10 @@ impl Ledger {
         if numbers.is_empty() {
             return Ok(());
         }
-        let server = Arc::clone(&self.server);
+        let (server, most) = (Arc::clone(&self.server), numbers.len());
         let forget_all =
             move |connection: &Connection| numbers.iter().try_for_each(|number| forget(connection, &server, *number));
-        self.queue.write(move |connection, _| forget_all(connection)).await
+        self.queue.write_for(most, move |connection, _| forget_all(connection)).await
     }
 
     /// All that are remembered, in order of their numbers; or the one with this number.

@@ -134,8 +134,7 @@ async fn a_beat_that_comes_before_the_take_over_saves_the_lease() {
     let claimed = fixture.claim("a").await.unwrap();
     let silent = fixture.queue.shared.reader.call(beats).await.unwrap();
     fixture.queue.heartbeat(&worker("a"), &[]).await.unwrap();
-    let taken =
-        fixture.queue.write(move |connection, _| take_over(connection, &silent, &HashMap::new(), 0)).await.unwrap();
+    let taken = fixture.queue.write(move |connection, _| take_over(connection, &silent, |_| None, 0)).await.unwrap();
     assert!(taken.is_empty());
     fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await.unwrap();
 }

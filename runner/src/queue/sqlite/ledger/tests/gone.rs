@@ -54,10 +54,22 @@ async fn a_dead_job_that_the_server_has_no_more_is_forgotten_once_it_was_kept_fo
     }
     let (unended, _) = ledger.unended(0, 9).await.unwrap();
     assert_eq!(unended.iter().map(|(id, _, stands)| (*id, *stands)).collect::<Vec<_>>(), [(dead, Unended::IsDead)]);
-    ledger.forget_dead(vec![dead, done], hour).await.unwrap();
-    assert!(ledger.find(dead).await.unwrap().is_some());
+    let gone = unended.iter().map(|(id, place, _)| (*id, *place)).collect::<Vec<_>>();
+    let forget = async |gone: Vec<_>| {
+        ledger.forget_dead(gone, hour).await.unwrap();
+        ledger.find(dead).await.unwrap().is_none()
+    };
+    assert!(!forget(gone.clone()).await, "it was not kept for long enough");
     fixture.advance(hour);
-    ledger.forget_dead(vec![dead, done], hour).await.unwrap();
-    assert!(ledger.find(dead).await.unwrap().is_none());
+    let other = Place { number: 7, ..gone[0].1 };
+    assert!(!forget(vec![(dead, other), (done, gone[0].1)]).await, "that was another job");
+    fixture.sql(
+        "INSERT INTO deliveries VALUES (1, 1, zeroblob(16), 'https://h.example/', 'pending', 0, 1, 1, NULL, NULL)",
+    );
+    assert!(!forget(gone.clone()).await, "its result is still to be sent");
+    fixture.sql("DELETE FROM deliveries");
+    assert!(forget(gone).await);
     assert!(ledger.find(done).await.unwrap().is_some(), "it is not dead");
+    // By that its results are found and removed.
+    assert_eq!(fixture.queue.forgotten(None, 9).await.unwrap().0, [dead]);
 }
