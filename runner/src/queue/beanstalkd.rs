@@ -37,7 +37,7 @@ pub use stats::{JobState, JobStats, Jobs, ServerStats, TubeStats};
 use self::held::{Held, Phase};
 use self::overdue::Overdue;
 use self::server::Server;
-use self::waiting::{Anything, Waiting, Work};
+use self::waiting::{Anything, Work};
 use super::sqlite::{Ledger, SqliteQueue};
 use super::{
     Acted, Action, Claimed, Cursor, Delivered, Delivery, Filter, Interest, Lease, Numbered, Queue, QueueError,
@@ -69,7 +69,6 @@ struct Shared {
     lease: Duration,
     /// What this process's workers have.
     held: Mutex<HashMap<Lease, Arc<Held>>>,
-    waiting: Mutex<Waiting>,
     overdue: tokio::sync::Mutex<Vec<Overdue>>,
     /// How far has been looked for jobs that the server may have no more.
     looked_for: Mutex<Cursor>,
@@ -94,7 +93,6 @@ impl BeanstalkdQueue {
             ledger,
             lease,
             held: Mutex::default(),
-            waiting: Mutex::default(),
             overdue: Default::default(),
             looked_for: Mutex::default(),
         };
@@ -115,10 +113,6 @@ impl Shared {
         lock(&self.held).contains_key(lease)
     }
 
-    fn holds_any(&self) -> bool {
-        !lock(&self.held).is_empty()
-    }
-
     fn drop_held(&self, lease: &Lease) {
         lock(&self.held).remove(lease);
     }
@@ -135,9 +129,10 @@ impl Shared {
         Ok(recalled)
     }
 
-    /// Gives back all that this process has.
+    /// Gives back all that this process has, as far as the server can be told; if not of each, that is the error.
     async fn give_all_back(&self, worker: &WorkerId) -> Result<(), QueueError> {
         let held: Vec<_> = lock(&self.held).values().cloned().collect();
+        let mut told = Ok(());
         for held in held {
             // The server may have heard of another end already; it is resolved by the next process.
             if *held.phase.lock().await != Phase::Runs {
@@ -149,11 +144,10 @@ impl Shared {
             let settlement = Settlement { verdict, decision, usage: Usage::default(), published: false };
             match self.settle(worker, &lease, settlement).await {
                 Ok(()) | Err(QueueError::Stale { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => told = told.and(Err(error)),
             }
         }
-        self.give_all_kept_back().await;
-        Ok(())
+        told
     }
 }
 
@@ -166,7 +160,7 @@ impl Queue for BeanstalkdQueue {
 
     async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
         self.shared.resolve(worker).await?;
-        self.shared.ledger.beat(worker).await
+        self.shared.ledger.register(worker).await
     }
 
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {

@@ -173,10 +173,7 @@ impl Queue for SqliteQueue {
         let (registered, marks) = (worker.clone(), self.shared.begun.files());
         self.write(move |connection, now| workers::heartbeat(connection, &registered, &[], now.as_millisecond()))
             .await?;
-        let known = self.shared.reader.call(workers::beats).await?;
-        self.shared.begun.sweep(marks, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
-        self.shared.begun.register(worker.start);
-        Ok(())
+        self.keep_marks(worker.start, marks).await
     }
 
     /// A claim whose future is dropped before it is ready may leave jobs leased, until

@@ -31,7 +31,7 @@ impl Shared {
         self.catch_up().await?;
         let (mut claimed, mut put_aside) = (Vec::new(), 0);
         while claimed.len() < most && put_aside < PUT_ASIDE {
-            let Some((connection, reserved)) = self.reserve(tubes, most - claimed.len()).await? else { break };
+            let Some((connection, reserved)) = self.reserve(tubes).await? else { break };
             match self.examine(worker, connection, reserved).await {
                 Ok(Some(job)) => claimed.push(job),
                 Ok(None) => put_aside += 1,
@@ -43,28 +43,12 @@ impl Shared {
         Ok(claimed)
     }
 
-    /// A job that was waited for, or else the most urgent one.
-    ///
-    /// Of the `most` that can be used, one is left to each wait that is under way: the server gives the next job to those
-    /// who wait, and what comes of a wait in vain is a reservation that other nodes may count.
-    async fn reserve(&self, tubes: &[Tube], most: usize) -> Result<Option<(Connection, Reserved)>, QueueError> {
-        match self.take_kept(tubes) {
-            Ok(kept) => Ok(Some(kept)),
-            Err(awaited) if awaited >= most => Ok(None),
-            Err(_) => self.reserve_within(tubes, 0).await,
-        }
-    }
-
-    /// The most urgent job, for which the server waits as many seconds.
-    pub(super) async fn reserve_within(
-        &self,
-        tubes: &[Tube],
-        seconds: u32,
-    ) -> Result<Option<(Connection, Reserved)>, QueueError> {
+    /// The most urgent job.
+    pub(super) async fn reserve(&self, tubes: &[Tube]) -> Result<Option<(Connection, Reserved)>, QueueError> {
         let mut connection = self.server.connect().await?;
         let reserved = async {
             connection.watch(tubes).await?;
-            connection.reserve(seconds).await
+            connection.reserve(0).await
         };
         match reserved.await.map_err(|error| self.server.failed(&error))? {
             Some(reserved) => Ok(Some((connection, reserved))),
@@ -77,15 +61,20 @@ impl Shared {
 
     /// Leases a reserved job, or does to it what it is there for. Nothing of it is lost on the way: until the server
     /// hears otherwise, the job is reserved, and ready again as soon as the connection ends.
-    async fn examine(
+    pub(super) async fn examine(
         &self,
         worker: &WorkerId,
         mut connection: Connection,
         reserved: Reserved,
     ) -> Result<Option<Claimed>, QueueError> {
         let number = reserved.number;
-        // The job's figures come last: its age tells when it was put, counted from now.
-        let told = async { Ok((connection.instance().await?, connection.stats_job(number).await?)) };
+        // This process may have been stopped with the answer unread. A reservation that is renewed still stands, and what
+        // is told of the job then is told of this one. It comes last: the job's age tells when it was put, counted from now.
+        let told = async {
+            let instance = connection.instance().await?;
+            let stands = connection.touch(number).await?;
+            Ok((instance, if stands { connection.stats_job(number).await? } else { None }))
+        };
         let (instance, stats) = told.await.map_err(|error| self.server.failed(&error))?;
         let Some(stats) = stats else {
             self.server.give_back(connection);
@@ -141,17 +130,6 @@ impl Shared {
             self.or_overdue(noted, || Overdue::Found(Box::new(found))).await?;
         }
         Ok(ruling)
-    }
-
-    /// Takes note that nothing has come of a reservation, through no fault of the job. Returns the job's priority.
-    pub(super) async fn note_given_back(&self, reserved: &Reserved, stats: &JobStats) -> u32 {
-        let Ok(reading) = self.read(reserved, stats).await else { return stats.priority };
-        let priority = reading.document.priority;
-        let sighting = sighting(reading, reserved.number, &reserved.body, stats);
-        let noted = self.ledger.given_back(sighting.clone()).await;
-        // If it is not noted now, the next claim does that, and tells of the trouble.
-        let _ = self.or_overdue(noted, || Overdue::GivenBack(Box::new(sighting))).await;
-        priority
     }
 
     /// What a body asks for. How urgent a job was that comes back with a mark may be known here; if not, its body says

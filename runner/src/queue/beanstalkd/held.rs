@@ -100,7 +100,7 @@ impl Held {
         let is_alive = lock(&self.beat).elapsed() <= self.silence;
         let number = self.proof.place.number;
         let is_ours = match is_alive {
-            true => self.tell(async |connection| touch(connection, number).await).await.unwrap_or(false),
+            true => self.tell(async |connection| connection.touch(number).await).await.unwrap_or(false),
             false => false,
         };
         if !is_alive {
@@ -111,16 +111,6 @@ impl Held {
         }
         is_ours
     }
-}
-
-/// Renews a reservation in a way that lets it end.
-///
-/// A server of version 1.12 often forgets to take a reservation back if a touch was the last that came on its connection
-/// (its issues 262 and 380). After one more command it took each back in time.
-async fn touch(connection: &mut Connection, number: u64) -> Result<bool, ClientError> {
-    let is_ours = connection.touch(number).await?;
-    connection.stats_job(number).await?;
-    Ok(is_ours)
 }
 
 async fn keep(held: Weak<Held>, interval: Duration) {

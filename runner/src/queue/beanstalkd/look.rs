@@ -2,7 +2,7 @@
 
 use super::client::ClientError;
 use super::server::Connection;
-use super::stats::{JobState, JobStats, Jobs};
+use super::stats::{JobState, JobStats, Jobs, TubeStats};
 use super::{NAME, Shared, fence, mark};
 use crate::job::{JobId, Record, State, Tube};
 use crate::queue::sqlite::{Entry, Place};
@@ -149,17 +149,28 @@ impl Shared {
 
     /// Whether anything is in the tubes that will be reserved, or may come back.
     pub(super) async fn has_work(&self, tubes: &[Tube]) -> Result<bool, QueueError> {
+        self.has(tubes, |stats| {
+            let Jobs { ready, delayed, reserved, .. } = stats.jobs;
+            reserved > 0 || (stats.pause_left == 0 && ready + delayed > 0)
+        })
+        .await
+    }
+
+    /// Whether a claim would find something.
+    pub(super) async fn has_ready(&self, tubes: &[Tube]) -> Result<bool, QueueError> {
+        self.has(tubes, |stats| stats.pause_left == 0 && stats.jobs.ready > 0).await
+    }
+
+    /// Whether there is such a tube among these.
+    async fn has(&self, tubes: &[Tube], is_so: impl Fn(&TubeStats) -> bool + Send + Sync) -> Result<bool, QueueError> {
         let mut connection = self.server.connect().await?;
-        let mut has_work = false;
+        let mut has = false;
         for tube in tubes {
             let stats = connection.stats_tube(tube).await.map_err(|error| self.server.failed(&error))?;
-            has_work |= stats.is_some_and(|stats| {
-                let Jobs { ready, delayed, reserved, .. } = stats.jobs;
-                reserved > 0 || (stats.pause_left == 0 && ready + delayed > 0)
-            });
+            has |= stats.is_some_and(|stats| is_so(&stats));
         }
         self.server.give_back(connection);
-        Ok(has_work)
+        Ok(has)
     }
 
     /// Whether the server answers; the ledger is in a file of this machine.

@@ -3,7 +3,6 @@
 use super::Shared;
 use super::body;
 use super::claim::seconds;
-use super::client::ClientError;
 use super::server::Connection;
 use crate::job::{Digest, Document};
 use crate::queue::sqlite::{Counts, Place};
@@ -52,11 +51,20 @@ impl Shared {
                 Ok(number) => {
                     placed.push((job, Place { number, body: Digest::of(&body), counts: Counts::default() }));
                 }
-                Err(error) => return Err(self.undo(connection, &placed, most, &error).await),
+                Err(error) => {
+                    let error = self.server.failed(&error);
+                    return Err(self.undo(connection, &placed, most, error).await);
+                }
             }
         }
-        self.server.give_back(connection);
-        self.ledger.submitted(placed).await
+        // What is not written down is not answered for, and would be put twice by whoever tries again.
+        match self.ledger.submitted(placed.clone()).await {
+            Ok(()) => {
+                self.server.give_back(connection);
+                Ok(())
+            }
+            Err(error) => Err(self.undo(connection, &placed, most, error).await),
+        }
     }
 
     fn prepare(&self, job: Submission, now: Timestamp, largest: usize) -> Result<Put, QueueError> {
@@ -87,7 +95,7 @@ impl Shared {
         connection: Connection,
         placed: &[(Submission, Place)],
         most: usize,
-        error: &ClientError,
+        error: QueueError,
     ) -> QueueError {
         let mut connection = if connection.is_usable() { Ok(connection) } else { self.server.connect().await };
         let mut left = 0;
@@ -98,13 +106,12 @@ impl Shared {
             };
             left += usize::from(!is_deleted);
         }
-        let told = self.server.failed(error);
         if placed.is_empty() {
-            return told;
+            return error;
         }
         let put = placed.len();
         QueueError::Backend(format!(
-            "{told}; before that {put} of {most} jobs had been put: {} were taken back, and {left} may run, because they \
+            "{error}; before that {put} of {most} jobs had been put: {} were taken back, and {left} may run, because they \
              were taken by then or the server is gone",
             put - left
         ))

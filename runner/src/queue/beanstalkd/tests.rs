@@ -37,25 +37,46 @@ async fn a_lease_is_kept_for_as_long_as_the_heart_beats_and_no_longer() {
 }
 
 #[tokio::test]
-async fn what_was_reserved_while_waiting_goes_to_the_next_claim_or_back() {
+async fn who_waits_for_jobs_reserves_none() {
     let Some(fixture) = Fixture::new().await else { return };
-    let (queue, me) = (fixture.queue("a"), worker("a"));
-    let mut work = queue.watch(Interest::Work(vec![Tube::default()]));
-    let (started, other) = (Instant::now(), fixture.queue("b"));
+    let (queue, me, other) = (fixture.queue("a"), worker("a"), fixture.queue("b"));
+    let tubes = [Tube::default()];
+    let mut work = queue.watch(Interest::Work(tubes.to_vec()));
+    let started = Instant::now();
+    work.changed(Duration::from_millis(300)).await;
+    assert!(started.elapsed() >= Duration::from_millis(300), "there was nothing");
     let ((), id) = tokio::join!(work.changed(Duration::from_secs(20)), submit(&other, document()));
     assert!(started.elapsed() < Duration::from_secs(10), "it slept until its limit");
+    let server = fixture.connection().await.stats().await.unwrap();
+    assert_eq!((server.jobs.ready, fixture.stats(1).await.unwrap().reserves), (1, 0));
     let lease = claim(&queue, &me).await.unwrap().lease;
-    assert_eq!(lease.attempt, 1);
-    let record = find(&queue, id).await;
-    assert_eq!((record.state, record.document.tube), (State::Running, Tube::default()));
-    queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
+    assert_eq!((lease.id, lease.attempt), (id, 1));
+    // Nor is anybody woken by what no claim would get.
+    other.pause(&tubes[0], None).await.unwrap();
+    submit(&other, document()).await;
+    let started = Instant::now();
+    work.changed(Duration::from_millis(300)).await;
+    assert!(started.elapsed() >= Duration::from_millis(300), "the tube is paused");
+}
 
-    let forgotten = submit(&queue, Document { max_attempts: 1, ..document() }).await;
-    work.changed(Duration::from_secs(20)).await;
-    fixture.await_state(2, Some(JobState::Reserved)).await;
-    fixture.await_state(2, Some(JobState::Ready)).await;
-    let claimed = claim(&queue, &me).await.unwrap();
-    assert_eq!((claimed.lease.id, claimed.attempts, claimed.granted), (forgotten, 1, 1), "it was not its fault");
+#[tokio::test]
+async fn a_reservation_whose_time_was_over_before_its_answer_was_read_is_none() {
+    let Some(fixture) = Fixture::new().await else { return };
+    // Two processes of one data directory.
+    let (stopped, queue, tubes) = (fixture.queue("a"), fixture.queue("a"), [Tube::default()]);
+    submit(&queue, document()).await;
+    let (connection, reserved) = stopped.shared.reserve(&tubes).await.unwrap().unwrap();
+    fixture.signal("STOP");
+    tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+    fixture.signal("CONT");
+    fixture.await_state(1, Some(JobState::Ready)).await;
+    let me = worker("b");
+    let claimed = claim(&queue, &me).await;
+    let examined = stopped.shared.examine(&worker("stopped"), connection, reserved).await;
+    assert!(examined.unwrap().is_none(), "that is the reservation of another worker");
+    let lease = claimed.unwrap().lease;
+    assert_eq!(queue.recalled(&me, std::slice::from_ref(&lease)).await.unwrap(), []);
+    queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
 }
 
 #[tokio::test]
@@ -69,65 +90,6 @@ async fn a_job_that_one_node_has_given_back_is_not_dead_for_another() {
     }
     let claimed = claim(&fixture.queue("b"), &worker("b")).await.unwrap();
     assert_eq!((claimed.lease.id, claimed.attempts, claimed.granted), (id, 1, 1));
-}
-
-#[tokio::test]
-async fn a_claim_leaves_a_place_for_what_is_being_waited_for() {
-    let Some(fixture) = Fixture::new().await else { return };
-    let (queue, me) = (fixture.queue("a"), worker("a"));
-    let tubes = [Tube::default()];
-    let mut work = queue.watch(Interest::Work(tubes.to_vec()));
-    work.changed(Duration::from_millis(100)).await;
-    let other = fixture.queue("b");
-    for _ in 0..3 {
-        submit(&other, document()).await;
-    }
-    // The server has given the first one to the wait by now; the claim must not fill all slots beside it.
-    let mut claimed = queue.claim(&me, &tubes, 2).await.unwrap();
-    while claimed.len() < 2 {
-        work.changed(Duration::from_secs(20)).await;
-        claimed.extend(queue.claim(&me, &tubes, 2 - claimed.len()).await.unwrap());
-    }
-    assert_eq!(fixture.stats(3).await.unwrap().reserves, 0, "it was reserved although there is no slot for it");
-}
-
-#[tokio::test]
-async fn a_job_that_was_waited_for_is_kept_although_an_earlier_one_was_claimed() {
-    let Some(fixture) = Fixture::new().await else { return };
-    let (queue, me) = (fixture.queue("a"), worker("a"));
-    let (mut work, other) = (queue.watch(Interest::Work(vec![Tube::default()])), fixture.queue("b"));
-    for number in 1..=8 {
-        submit(&other, document()).await;
-        work.changed(Duration::from_secs(20)).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let lease = claim(&queue, &me).await.unwrap().lease;
-        assert_eq!(lease.attempt, 1);
-        assert_eq!(fixture.stats(number).await.unwrap().reserves, 1, "it was given back and reserved again");
-        queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn who_holds_a_job_asks_for_others_but_does_not_have_the_server_wait() {
-    let Some(fixture) = Fixture::new().await else { return };
-    let (queue, me) = (fixture.queue("a"), worker("a"));
-    let (mut work, other) = (queue.watch(Interest::Work(vec![Tube::default()])), fixture.queue("b"));
-    submit(&other, document()).await;
-    let first = claim(&queue, &me).await.unwrap().lease;
-    let started = Instant::now();
-    work.changed(Duration::from_secs(20)).await;
-    assert!(started.elapsed() < Duration::from_secs(10), "nobody would look for other jobs");
-    submit(&other, document()).await;
-    work.changed(Duration::from_secs(20)).await;
-    // If it were reserved by a wait, it might be so by the one of a worker that was just killed.
-    assert_eq!(fixture.stats(2).await.unwrap().reserves, 0);
-    let second = claim(&queue, &me).await.unwrap().lease;
-    for lease in [first, second] {
-        queue.settle(&me, &lease, settlement(Verdict::Done, FINISH)).await.unwrap();
-    }
-    let waited = async { work.changed(Duration::from_secs(20)).await };
-    tokio::join!(waited, submit(&other, document()));
-    assert_eq!(fixture.stats(3).await.unwrap().reserves, 1, "who holds none waits again");
 }
 
 #[tokio::test]
@@ -165,7 +127,7 @@ async fn who_cannot_write_anything_down_reserves_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
+async fn a_server_that_answers_in_vain_is_not_asked_without_a_pause() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("beanstalkd://{}", listener.local_addr().unwrap()).parse().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -189,7 +151,8 @@ async fn a_server_that_does_not_wait_is_not_asked_without_a_pause() {
     while started.elapsed() < Duration::from_millis(1_200) {
         work.changed(Duration::from_secs(1)).await;
     }
-    assert!((2..=4).contains(&asked.load(Ordering::SeqCst)));
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((2..=26).contains(&asked), "{asked} times in 1.2 s");
     server.abort();
 }
 

@@ -9,7 +9,7 @@ use super::{Sharing, lock};
 use crate::job::JobId;
 use crate::queue::Lease;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,11 @@ impl Begun {
         lock(&self.own).remove(&start);
         // What stays behind is removed when the next worker registers.
         let _ = fs::remove_file(self.path(start));
+    }
+
+    /// Whether the process that keeps a worker's marks lives; if that cannot be told, it does not.
+    pub(super) fn is_kept(&self, start: JobId) -> bool {
+        File::open(self.path(start)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// The files with marks that there are.
@@ -243,6 +248,7 @@ mod tests {
         begun.sweep(begun.files(), &[starts[1], starts[3]]);
         assert_eq!(starts.map(|start| begun.read(start).is_some()), [false, true, true, true]);
         assert!(other.exists());
+        assert_eq!(starts.map(|start| begun.is_kept(start)), [false, false, true, true]);
         drop(stranger);
         assert_eq!(begun.read(starts[2]), None);
     }

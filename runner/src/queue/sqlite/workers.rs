@@ -8,6 +8,7 @@ use crate::queue::{Lease, QueueError, Recalled, WorkerId};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,14 @@ impl SqliteQueue {
     {
         let clock = Arc::clone(&self.shared.clock);
         self.shared.writer.call_unless_locked(worker.lease / 4, move |connection| work(connection, clock())).await
+    }
+
+    /// Makes marks for a worker who is known by now, and removes those of `files`, found before that, which are nobody's.
+    pub(super) async fn keep_marks(&self, start: JobId, files: Vec<PathBuf>) -> Result<(), QueueError> {
+        let known = self.shared.reader.call(beats).await?;
+        self.shared.begun.sweep(files, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
+        self.shared.begun.register(start);
+        Ok(())
     }
 
     /// [`Queue::take_over`] by any monotonic clock.

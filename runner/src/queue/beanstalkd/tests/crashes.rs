@@ -231,3 +231,28 @@ async fn a_job_is_given_back_by_a_worker_that_ends() {
     let again = claim(&queue, &worker("next")).await.unwrap();
     assert_eq!((again.lease.attempt, again.attempts), (2, 1));
 }
+
+#[tokio::test]
+async fn an_attempt_whose_server_was_killed_is_not_held_against_the_job_while_its_worker_lives() {
+    let Some(mut fixture) = Fixture::new().await else { return };
+    let (queue, me, other) = (fixture.queue("a"), worker("a"), fixture.queue("a"));
+    queue.register(&me).await.unwrap();
+    let id = submit(&queue, Document { max_attempts: 1, ..document() }).await;
+    for attempt in 1..=3 {
+        let claimed = claim(&queue, &me).await.unwrap();
+        assert_eq!((claimed.lease.id, claimed.attempts), (id, 1), "attempt {attempt}");
+        fixture.restart().await;
+        // Whoever comes first finds that out: this process, or another one of the data directory.
+        let finder = if attempt % 2 == 0 { &queue } else { &other };
+        eventually("it is told", async || {
+            !queue.recalled(&me, std::slice::from_ref(&claimed.lease)).await.unwrap().is_empty()
+        })
+        .await;
+        let stale = queue.settle(&me, &claimed.lease, settlement(Verdict::Done, FINISH)).await;
+        assert!(matches!(stale, Err(QueueError::Stale { .. })), "{stale:?}");
+        finder.take_over(&worker("b")).await.unwrap();
+        assert_eq!(find(&queue, id).await.state, State::Ready);
+    }
+    queue.unregister(&me).await.unwrap();
+    assert_eq!(find(&queue, id).await.history.unwrap().len(), 3);
+}

@@ -4,6 +4,7 @@
 use super::kind::Kind;
 use super::{Counts, Ledger, Place, host};
 use crate::job::{Decision, Digest, JobId, Verdict};
+use crate::queue::sqlite::begun::Begun;
 use crate::queue::sqlite::fault::Fault;
 use crate::queue::sqlite::records::{json, parsed};
 use crate::queue::sqlite::settle::{self, Ending};
@@ -27,6 +28,10 @@ pub(super) const RUNNING: &str = "
     SELECT id, attempts, number, body, reserves, releases, timeouts, placed.kicks
     FROM jobs INDEXED BY jobs_running CROSS JOIN placed USING (seq) LEFT JOIN settling USING (seq)
     WHERE worker IS NOT NULL AND host = ?1 AND settling.seq IS NULL ORDER BY seq LIMIT 10000";
+
+const HOLDER: &str = "
+    SELECT attempts.worker, jobs.worker FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempt = attempts
+    WHERE jobs.seq = ?1 AND attempts = ?2 AND state = 'running'";
 
 /// The end of an attempt that is on its way.
 #[derive(Debug, Clone)]
@@ -95,7 +100,7 @@ impl Ledger {
     /// Ends an attempt whose reservation was lost; whether it still ran. Nobody else may be about to end it, unless
     /// `also_ending`.
     pub(in crate::queue) async fn lost(&self, lease: &Lease, also_ending: bool) -> Result<bool, QueueError> {
-        let lease = lease.clone();
+        let (lease, begun) = (lease.clone(), Arc::clone(&self.queue.shared.begun));
         self.queue
             .write(move |connection, now| {
                 let Some(seq) = seq(connection, lease.id)? else { return Ok(false) };
@@ -104,7 +109,7 @@ impl Ledger {
                 } else if is_ending(connection, seq)? {
                     return Ok(false);
                 }
-                lose(connection, seq, lease.attempt, now.as_millisecond())
+                lose(connection, &begun, seq, lease.attempt, now.as_millisecond())
             })
             .await
     }
@@ -236,36 +241,38 @@ fn commit(connection: &Connection, lease: &Lease, home: &WorkerId, now: i64) -> 
                 _ => forget(connection, seq, lease.attempt),
             }
         }
-        // Another process has done all of it, or has found that the reservation was lost.
-        _ => match ended(connection, seq, lease)? {
-            Some(Verdict::Lost { .. }) | None => Err(stale().into()),
-            Some(_) => Ok(()),
-        },
+        // Another process has done all of it, or the attempt was ended otherwise.
+        _ if was_settled(connection, seq, lease)? => Ok(()),
+        _ => Err(stale().into()),
     }
 }
 
-/// How an attempt ended, if it has.
-fn ended(connection: &Connection, seq: i64, lease: &Lease) -> Result<Option<Verdict>, Fault> {
-    let verdict: Option<Option<String>> = connection
-        .prepare_cached("SELECT verdict FROM attempts WHERE seq = ?1 AND attempt = ?2")?
-        .query_row((seq, lease.attempt), |row| row.get(0))
-        .optional()?;
-    verdict.flatten().map(|json| parsed("verdict", lease.id, &json)).transpose()
+/// Whether an attempt has ended by what its worker has said of it, of whom alone it is known what it used.
+fn was_settled(connection: &Connection, seq: i64, lease: &Lease) -> Result<bool, Fault> {
+    let settled = connection
+        .prepare_cached("SELECT usage IS NOT NULL FROM attempts WHERE seq = ?1 AND attempt = ?2")?
+        .query_row((seq, lease.attempt), |row| row.get(0));
+    Ok(settled.optional()?.unwrap_or(false))
 }
 
 /// Ends a running attempt whose reservation was lost. Whether the job may be tried again is seen when it is next
 /// reserved, here or elsewhere.
-pub(super) fn lose(connection: &Connection, seq: i64, attempt: u32, now: i64) -> Result<bool, Fault> {
-    let worker: Option<String> = connection
-        .prepare_cached(
-            "SELECT attempts.worker FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempt = attempts
-            WHERE jobs.seq = ?1 AND attempts = ?2 AND state = 'running'",
-        )?
-        .query_row((seq, attempt), |row| row.get(0))
-        .optional()?;
-    let Some(worker) = worker else { return Ok(false) };
-    let message = format!("worker {worker} has lost its reservation: it, its connection or the server was stopped");
-    let verdict = Verdict::Lost { message };
+///
+/// It is not held against the job if its worker lives: then it was the server that was stopped, or the connection that was
+/// cut, of which the server has an account of its own (`blame.rs`).
+pub(super) fn lose(connection: &Connection, begun: &Begun, seq: i64, attempt: u32, now: i64) -> Result<bool, Fault> {
+    let holder = connection
+        .prepare_cached(HOLDER)?
+        .query_row((seq, attempt), |row| Ok((row.get::<_, String>(0)?, JobId::from_bytes(row.get(1)?))));
+    let Some((worker, start)) = holder.optional()? else { return Ok(false) };
+    let verdict = match begun.is_kept(start) {
+        true => Verdict::Interrupted {
+            message: format!("worker {worker} has lost its reservation: the server was stopped, or its connection cut"),
+        },
+        false => Verdict::Lost {
+            message: format!("worker {worker} has lost its reservation: it, its connection or the server was stopped"),
+        },
+    };
     let decision = Decision::Retry(Duration::ZERO);
     let ending = Ending { attempt, has_begun: true, verdict: &verdict, decision, usage: None, published: false };
     settle::end_attempt(connection, seq, &ending, now)?;

@@ -16,6 +16,13 @@ pub(super) const SERVING: &str = "
     WHERE server = ?1 AND beat_at + 2 * lease_ms >= ?2 ORDER BY name, started_at";
 
 impl Ledger {
+    /// Announces a worker: that it lives can be told by others from now on.
+    pub(in crate::queue) async fn register(&self, worker: &WorkerId) -> Result<(), QueueError> {
+        let marks = self.queue.shared.begun.files();
+        self.beat(worker).await?;
+        self.queue.keep_marks(worker.start, marks).await
+    }
+
     /// Takes note of a worker, for whoever asks who works here.
     pub(in crate::queue) async fn beat(&self, worker: &WorkerId) -> Result<(), QueueError> {
         let (server, beating) = (Arc::clone(&self.server), worker.clone());
@@ -36,6 +43,7 @@ impl Ledger {
     /// Strikes a worker off.
     pub(in crate::queue) async fn gone(&self, worker: &WorkerId) -> Result<(), QueueError> {
         let start = worker.start;
+        self.queue.shared.begun.forget(start);
         self.queue
             .write(move |connection, _| {
                 connection.prepare_cached("DELETE FROM serving WHERE start = ?1")?.execute([start.as_bytes()])?;

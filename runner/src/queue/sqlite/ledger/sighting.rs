@@ -3,6 +3,7 @@
 use super::identity::{self, Known, is_forgotten, known};
 use super::{Counts, Ledger, Place, blame, ending, expiry, host, missing, unreadable};
 use crate::job::{Document, Job, JobId, State, Verdict};
+use crate::queue::sqlite::begun::Begun;
 use crate::queue::sqlite::fault::Fault;
 use crate::queue::sqlite::records::time;
 use crate::queue::sqlite::settle::{self, Ended};
@@ -77,7 +78,8 @@ impl Ledger {
     /// Leases the job to `worker`, unless there is something in the way.
     pub(in crate::queue) async fn sight(&self, sighting: Sighting, worker: &WorkerId) -> Result<Ruling, QueueError> {
         let (server, worker) = (Arc::clone(&self.server), worker.clone());
-        self.queue.write(move |connection, now| rule(connection, &server, sighting, &worker, now)).await
+        let begun = Arc::clone(&self.queue.shared.begun);
+        self.queue.write(move |connection, now| rule(connection, &begun, &server, sighting, &worker, now)).await
     }
 
     /// Does not hold a reservation against a job of which no attempt has come.
@@ -108,6 +110,7 @@ fn give_back(connection: &Connection, server: &str, sighting: &Sighting) -> Resu
 
 fn rule(
     connection: &Connection,
+    begun: &Begun,
     server: &str,
     sighting: Sighting,
     worker: &WorkerId,
@@ -119,7 +122,7 @@ fn rule(
     unreadable::forget(connection, server, place.number)?;
     let (seq, in_vain) = match known(connection, id)? {
         Some(known) if !known.is(server, &sighting) => return Ok(taken(id)),
-        Some(known) => match standing(connection, &known, place, now)? {
+        Some(known) => match standing(connection, begun, &known, place, now)? {
             Some(ruling) => return Ok(ruling),
             None => {
                 missing::find_again(connection, known.seq)?;
@@ -150,7 +153,13 @@ fn taken(id: JobId) -> Ruling {
 }
 
 /// What is in the way of a job that is known already.
-fn standing(connection: &Connection, known: &Known, place: Place, now: Timestamp) -> Result<Option<Ruling>, Fault> {
+fn standing(
+    connection: &Connection,
+    begun: &Begun,
+    known: &Known,
+    place: Place,
+    now: Timestamp,
+) -> Result<Option<Ruling>, Fault> {
     let &Known { seq, state, attempts, kicks, .. } = known;
     let is_same = known.has_number(place.number);
     Ok(match state {
@@ -161,7 +170,7 @@ fn standing(connection: &Connection, known: &Known, place: Place, now: Timestamp
         State::Running if !is_same => Some(Ruling::Runs),
         State::Running => {
             ending::forget(connection, seq, attempts)?;
-            ending::lose(connection, seq, attempts, now.as_millisecond())?;
+            ending::lose(connection, begun, seq, attempts, now.as_millisecond())?;
             None
         }
         State::Held | State::Delayed | State::Ready => None,
@@ -243,7 +252,9 @@ fn take(connection: &Connection, taking: Taking, worker: &WorkerId, now: i64) ->
     let granted = settle::granted(max_attempts, kicks);
     let spent = blame::spent(connection, seq, deaths)?;
     if spent >= granted {
-        let message = format!("it was tried {spent} times and may be tried {granted} times: its workers died");
+        let message = format!(
+            "{spent} attempts have failed or ended without a word, as when a worker dies, and it may have {granted}"
+        );
         let ended = Ended { state: State::Dead, verdict: &Verdict::Lost { message }, published: None };
         settle::end(connection, seq, &ended, now)?;
         return Ok(Ruling::Dead);
