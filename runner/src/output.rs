@@ -14,6 +14,7 @@ pub use tell::tell;
 use yaml::yaml;
 
 use crate::cli::Format;
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use longboat::job::{Progress, Span, is_unshowable};
 use serde::Serialize;
@@ -50,7 +51,9 @@ pub fn write(bytes: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        written => Ok(written.map(|()| true)?),
+        written => {
+            written.map(|()| true).context("standard output cannot be written, so not all is told that was done")
+        }
     }
 }
 

@@ -11,9 +11,9 @@ mod update;
 pub use deed::{Deed, HOLD, KICK, RELEASE, cancel};
 
 use super::Node;
-use super::chosen::{Chosen, Named};
+use super::chosen::{self, Chosen, Named};
 use super::pages::{PAGE, Pages};
-use crate::cli::{ActArgs, Format, UpdateArgs};
+use crate::cli::{ActArgs, Format, Reference, UpdateArgs};
 use crate::output;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -68,11 +68,13 @@ struct Act<'q> {
 
 impl Act<'_> {
     /// Acts on what was named, on jobs as far as they are in one of these states, if that matters.
-    async fn on_named(&self, Named { ids, others }: &Named, states: Option<&[State]>) -> anyhow::Result<bool> {
+    async fn on_named(&self, Named { ids, others, unknown }: &Named, states: Option<&[State]>) -> anyhow::Result<bool> {
         let (_, done) = self.deed.words();
         // What takes no time needs no bar.
         let bar = if ids.len() > PAGE { output::counting(ids.len(), done) } else { ProgressBar::hidden() };
         let mut report = Report::new(self.format);
+        let nothing = |&number: &u64| Outcome::refused(Reference::Number(number), chosen::unknown(number));
+        report.add(unknown.iter().map(nothing).collect())?;
         report.add(self.deed.on_others(self.queue, others).await?)?;
         for batch in ids.chunks(PAGE) {
             let outcomes = match states {
@@ -93,7 +95,7 @@ impl Act<'_> {
             match self.queue.find(id).await? {
                 Some(job) if !states.contains(&job.state) => {
                     let why = format!("it has changed meanwhile, and is {} now", job.state);
-                    outcomes.push(Outcome::refused(id, why));
+                    outcomes.push(Outcome::refused(id.into(), why));
                 }
                 _ => meant.push(id),
             }

@@ -2,7 +2,6 @@
 
 use super::Usage;
 use crate::cli::{ChosenArgs, FilterArgs, Reference};
-use anyhow::bail;
 use jiff::Timestamp;
 use longboat::job::{JobId, State};
 use longboat::queue::{Filter, Numbered, Queue};
@@ -56,6 +55,11 @@ impl Chosen {
     }
 }
 
+/// What is said of a number of which nothing is known.
+pub fn unknown(number: u64) -> String {
+    format!("nothing with the number {number} was submitted or run here")
+}
+
 /// What was named, once a server's numbers are looked up.
 #[derive(Debug, Default)]
 pub struct Named {
@@ -63,13 +67,15 @@ pub struct Named {
     pub ids: Vec<JobId>,
     /// The numbers of what is no job.
     pub others: Vec<u64>,
+    /// Numbers of which nothing is known.
+    pub unknown: Vec<u64>,
 }
 
 impl Named {
     /// Looks numbers up.
     ///
     /// # Errors
-    /// If nothing is known of one, and the queue's.
+    /// The queue's.
     pub async fn find(queue: &dyn Queue, references: Vec<Reference>) -> anyhow::Result<Self> {
         let (mut named, mut seen) = (Self::default(), BTreeSet::new());
         for reference in references {
@@ -81,7 +87,10 @@ impl Named {
                         named.others.push(number);
                         continue;
                     }
-                    None => bail!("nothing with the number {number} was submitted or run here"),
+                    None => {
+                        named.unknown.push(number);
+                        continue;
+                    }
                 },
             };
             if seen.insert(id) {
@@ -91,11 +100,14 @@ impl Named {
         Ok(named)
     }
 
-    /// The jobs, of which nothing else may have been named.
+    /// The jobs, if nothing but jobs was named.
     ///
     /// # Errors
-    /// [`Usage`] if it was, that names it.
+    /// [`Usage`] that tells of what else was named.
     pub fn jobs(self, verb: &str) -> Result<Vec<JobId>, Usage> {
+        if let Some(&number) = self.unknown.first() {
+            return Err(Usage(format!("{verb}: {}", unknown(number))));
+        }
         match self.others.first() {
             Some(number) => Err(Usage(format!(
                 "{verb}: number {number} is no job; `longboat show {number}` says why, and it can be deleted or kicked"

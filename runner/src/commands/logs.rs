@@ -6,6 +6,7 @@ use crate::cli::{Format, LogsArgs};
 use crate::output::{self, Array};
 use anyhow::Context;
 use indicatif::ProgressBar;
+use jiff::{SignedDuration, Timestamp};
 use longboat::job::{AttemptRecord, Record, State, Verdict};
 use longboat::queue::{Interest, Queue, Watch};
 use longboat::results::Reader;
@@ -134,6 +135,20 @@ impl Drop for Told {
     }
 }
 
+/// Opens the log of an attempt that has ended. Whoever cancels a job ends its attempt at once, and only then does the
+/// worker stop the guest and put its log in place.
+fn when_written<T>(open: impl Fn() -> io::Result<T>, made: &AttemptRecord) -> io::Result<T> {
+    let is_late = made.finished_at.is_none_or(|at| Timestamp::now().duration_since(at) > SignedDuration::from_secs(5));
+    let is_cancelled = matches!(made.verdict, Some(Verdict::Cancelled { .. }));
+    for _ in 0..if is_cancelled && !is_late { 40 } else { 0 } {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::thread::sleep(AT_MOST),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
 /// The log of an attempt, for programs.
 #[derive(Serialize)]
 struct Log<'a> {
@@ -164,7 +179,7 @@ impl Printer {
     fn ended(&mut self, record: &Record, made: &AttemptRecord) -> anyhow::Result<()> {
         let printed = std::mem::take(&mut self.printed);
         let published = self.reader.published(record.id, made.attempt);
-        let (file, _) = published.log().map_err(|error| match &made.verdict {
+        let (file, _) = when_written(|| published.log(), made).map_err(|error| match &made.verdict {
             Some(Verdict::Lost { .. } | Verdict::Cancelled { .. }) if error.kind() == io::ErrorKind::NotFound => {
                 anyhow::anyhow!("attempt {} has left no log", made.attempt)
             }

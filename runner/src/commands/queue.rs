@@ -125,6 +125,13 @@ fn import(node: &Node, source: &Path, format: Format) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Whether a file is one of those beside a queue that it is not whole without, by their names.
+fn belongs_to(queue: &Path, file: &Path) -> bool {
+    let (Ok(queue), Ok(file)) = (queue.canonicalize(), file.canonicalize()) else { return false };
+    let after = file.as_os_str().as_encoded_bytes().strip_prefix(queue.as_os_str().as_encoded_bytes());
+    after.is_some_and(|after| after.starts_with(b"-"))
+}
+
 /// A file that appears at its place once it is whole and on disk.
 struct NewFile<'a> {
     temporary: NamedTempFile,
@@ -140,7 +147,7 @@ impl<'a> NewFile<'a> {
         if let Ok(there) = fs::metadata(target) {
             let is_queue = (there.dev(), there.ino()) == (queue.dev(), queue.ino());
             anyhow::ensure!(
-                !is_queue && there.is_file(),
+                !is_queue && !belongs_to(&node.queue, target) && there.is_file(),
                 "{} is not to be replaced; name another file",
                 target.display()
             );

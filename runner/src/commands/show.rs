@@ -66,15 +66,18 @@ fn life(record: &Record) -> Vec<(&'static str, Field)> {
 
 /// How many attempts were made, of how many; those that were interrupted do not count.
 fn attempts(record: &Record) -> String {
-    let history = record.history.iter().flatten();
-    let interrupted = history.filter(|made| matches!(made.verdict, Some(Verdict::Interrupted { .. }))).count();
-    let counted = record.attempts.saturating_sub(u32::try_from(interrupted).unwrap_or(u32::MAX));
+    let history = record.history.as_deref().unwrap_or_default();
+    let interrupted = history.iter().filter(|made| matches!(made.verdict, Some(Verdict::Interrupted { .. }))).count();
+    let counted = history.len() - interrupted;
+    // A server counts reservations of which no attempt came, and attempts of other nodes.
+    let last = record.attempts;
+    let last = if last as usize > history.len() { format!("; the last is number {last}") } else { String::new() };
     let most = record.document.max_attempts;
     let granted = most.saturating_mul(record.kicks.saturating_add(1));
     let kicked =
         if record.kicks > 0 { format!(" (max_attempts {most}, kicks {})", record.kicks) } else { String::new() };
     let interrupted = if interrupted > 0 { format!(", and {interrupted} interrupted") } else { String::new() };
-    format!("{counted} of {granted}{kicked}{interrupted}")
+    format!("{counted} of {granted}{kicked}{interrupted}{last}")
 }
 
 /// What else was asked for.

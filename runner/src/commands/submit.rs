@@ -7,7 +7,7 @@ use anyhow::Context;
 use longboat::job::{Document, Input, JobId, Unique, UniqueFor, read_jobs};
 use longboat::queue::Submission;
 use source::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 use url::Url;
@@ -35,10 +35,26 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
         }
         jobs.push(Submission { id: document.id.unwrap_or_else(JobId::new), document });
     }
+    check_ids(&jobs)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     node.queue()?.submit(jobs).await?;
     output::print(format, &ids, |ids| ids.iter().map(JobId::to_string).collect::<Vec<_>>().join("\n"))?;
     Ok(true)
+}
+
+/// An id that comes again with another document is told by its places here, where they can be found.
+fn check_ids(jobs: &[Submission]) -> anyhow::Result<()> {
+    let mut places = HashMap::with_capacity(jobs.len());
+    for (place, Submission { id, document }) in jobs.iter().enumerate() {
+        let earlier = *places.entry(*id).or_insert(place);
+        anyhow::ensure!(
+            jobs[earlier].document == *document,
+            "nothing was submitted: job {} has the id {id} of job {}, and another document",
+            place + 1,
+            earlier + 1
+        );
+    }
+    Ok(())
 }
 
 fn document(args: SubmitArgs) -> anyhow::Result<Document> {

@@ -1,5 +1,6 @@
 //! What lies among a server's jobs and is none, beside the jobs that `list` and `show` print.
 
+use super::chosen;
 use crate::cli::Format;
 use crate::output;
 use anyhow::Context;
@@ -69,7 +70,7 @@ fn cut(text: &str, most: usize) -> String {
 /// The job that has this number; what is none is printed.
 pub async fn look(queue: &dyn Queue, number: u64, format: Format) -> anyhow::Result<Option<Record>> {
     let numbered = queue.numbered(number).await?;
-    let found = match numbered.with_context(|| format!("nothing with the number {number} was submitted or run here"))? {
+    let found = match numbered.with_context(|| chosen::unknown(number))? {
         Numbered::Job(record) => return Ok(Some(*record)),
         Numbered::Unreadable(found) => found,
     };

@@ -107,7 +107,7 @@ fn describe(event: &Event<'_>) -> String {
             lines.join("\n")
         }
         Event::Stale { job, attempt } => {
-            format!("### Lost job {}, attempt {attempt}: the lease is another worker's; nothing of it counts\n", job.id)
+            format!("### Lost job {}, attempt {attempt}: its lease is over; nothing of it counts\n", job.id)
         }
         Event::Cancelled { job, attempt } => {
             format!("### Cancelled job {}, attempt {attempt}: nothing of it is published\n", job.id)

@@ -174,7 +174,7 @@ macro_rules! each_case {
             }
             pausing {
                 nothing_of_a_paused_tube_is_claimed_until_it_is_resumed: Pause;
-                a_paused_tube_is_no_work: Pause Status;
+                a_tube_that_is_paused_without_an_end_is_no_work: Pause Status;
                 a_pause_ends_at_its_time_and_other_processes_keep_it: Pause Status;
                 a_pause_until_a_time_that_is_past_is_none_and_ends_the_one_before: Pause Status;
             }

@@ -116,7 +116,7 @@ impl Act<'_> {
                     survey.add(vec![job]);
                     outcome
                 }
-                None => Outcome::refused(*id, Refusal::NoSuchJob.to_string()),
+                None => Outcome::refused((*id).into(), Refusal::NoSuchJob.to_string()),
             };
             report.add(vec![outcome])?;
         }

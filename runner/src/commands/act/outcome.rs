@@ -38,8 +38,8 @@ impl Outcome {
     }
 
     /// Nothing was done.
-    pub fn refused(id: JobId, why: String) -> Self {
-        Self { what: id.into(), state: None, error: Some(why) }
+    pub fn refused(what: Reference, why: String) -> Self {
+        Self { what, state: None, error: Some(why) }
     }
 }
 

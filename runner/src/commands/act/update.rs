@@ -92,7 +92,7 @@ impl Changes {
                     let key = serde_json::to_string(&patch)?;
                     alike.entry(key).or_insert_with(|| (patch, Vec::new())).1.push(id);
                 }
-                None => drop(came.insert(id.into(), Outcome::refused(id, Refusal::NoSuchJob.to_string()))),
+                None => drop(came.insert(id.into(), Outcome::refused(id.into(), Refusal::NoSuchJob.to_string()))),
             }
         }
         for (patch, ids) in alike.into_values() {

@@ -74,6 +74,10 @@ impl Shared {
         if filter.host.is_some() {
             return Err(unsupported("keep a job for one worker, nor find it by that", "leave the filter out"));
         }
+        if after.is_none() {
+            // Nothing to be told is one thing, and nobody who tells it another.
+            self.ping().await?;
+        }
         let (page, next) = self.ledger.page(after, limit.min(LOOKED_AT)).await?;
         let mut connection = None;
         let (mut records, mut missing) = (Vec::new(), Vec::new());
@@ -151,7 +155,8 @@ impl Shared {
     pub(super) async fn has_work(&self, tubes: &[Tube]) -> Result<bool, QueueError> {
         self.has(tubes, |stats| {
             let Jobs { ready, delayed, reserved, .. } = stats.jobs;
-            reserved > 0 || (stats.pause_left == 0 && ready + delayed > 0)
+            let is_paused_for_good = i64::try_from(stats.pause_left).is_ok_and(|left| left >= ENDLESS);
+            reserved > 0 || (!is_paused_for_good && ready + delayed > 0)
         })
         .await
     }

@@ -29,7 +29,7 @@ pub(super) async fn nothing_of_a_paused_tube_is_claimed_until_it_is_resumed(queu
     assert_eq!(claimed(queue).await, Some(waiting));
 }
 
-pub(super) async fn a_paused_tube_is_no_work(queue: &Subject<impl Backend>) {
+pub(super) async fn a_tube_that_is_paused_without_an_end_is_no_work(queue: &Subject<impl Backend>) {
     let [default, night] = tubes();
     queue.submit(document()).await;
     queue.submit(Document { tube: night.clone(), ..document() }).await;
@@ -49,6 +49,8 @@ pub(super) async fn a_pause_ends_at_its_time_and_other_processes_keep_it(queue: 
     let id = queue.submit(document()).await;
     let until = queue.find(id).await.submitted_at + 3 * SECOND;
     queue.queue().pause(&default, Some(until)).await.unwrap();
+    let has_work = queue.queue().has_work(&worker("a"), std::slice::from_ref(&default)).await.unwrap();
+    assert!(has_work, "it will be");
     let paused = queue.queue().status().await.unwrap().paused;
     queue.assert_between(until, paused[&default].unwrap(), Duration::ZERO);
     assert_eq!(claimed(queue).await, None);

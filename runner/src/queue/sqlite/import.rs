@@ -202,7 +202,7 @@ impl Reading<'_> {
                 return Ok(None);
             }
             Line::End(lines) => {
-                return Err(format!("lines are missing before it: it counts {lines:?}, and there were {seen:?}"));
+                return Err(format!("lines are missing before it: it counts {lines}, and there were {seen}"));
             }
         }
         Ok(Some(line))

@@ -7,6 +7,7 @@ use crate::job::{AttemptRecord, DeliveryRecord, Digest, JobId, State, Tube, Verd
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::fmt;
 use url::Url;
 
 /// The version of what is written here. A change that this program could not read gets another.
@@ -118,6 +119,13 @@ pub(super) struct Lines {
     pub(super) jobs: u64,
     pub(super) forgotten: u64,
     pub(super) paused: u64,
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { jobs, forgotten, paused } = self;
+        write!(f, "{jobs} jobs, {forgotten} ids of deleted ones and {paused} paused tubes")
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -61,7 +61,8 @@ pub(super) fn examine(connection: &Connection, sharing: Sharing) -> Result<(), F
     match (application_id(connection)?, sharing) {
         (SHARED_QUEUE, Sharing::OneMachine) => Err(Fault::Unusable(
             "it is kept for several machines, and a process that uses it without --shared would damage it; \
-             give --shared (or LONGBOAT_SHARED=1) to every command that uses it"
+             give --shared (or LONGBOAT_SHARED=1) to every command that uses it; to keep it for one machine again, \
+             `longboat --shared queue export` it and import that into a new file"
                 .to_owned(),
         )),
         (QUEUE | SHARED_QUEUE, _) => Ok(()),

@@ -84,10 +84,13 @@ fn tube(name: String) -> Result<Tube, Fault> {
     name.try_into().map_err(|error| Fault::corrupt("a tube's name", error))
 }
 
-/// Whether anything is ready, delayed or running that the worker could ever take. What is paused is not.
+/// Whether anything is ready, delayed or running that the worker could ever take. What is paused without an end is not.
 pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube], now: i64) -> Result<bool, Fault> {
     let mut statement = connection.prepare_cached(HAS_WORK)?;
-    for tube in tubes::open(connection, tubes, now)? {
+    for tube in tubes {
+        if tubes::is_paused_for_good(connection, tube)? {
+            continue;
+        }
         let named = named_params! {":tube": tube.as_str(), ":host": worker.name, ":now": now, ":expired": EXPIRED};
         if statement.query_row(named, |row| row.get(0))? {
             return Ok(true);

@@ -47,6 +47,11 @@ pub(super) fn is_paused(connection: &Connection, tube: &Tube, now: i64) -> Resul
     Ok(connection.prepare_cached(IS_PAUSED)?.exists((tube.as_str(), now))?)
 }
 
+/// Whether no job of the tube is to be claimed until somebody resumes it.
+pub(super) fn is_paused_for_good(connection: &Connection, tube: &Tube) -> Result<bool, Fault> {
+    Ok(connection.prepare_cached("SELECT 1 FROM paused WHERE tube = ?1 AND until IS NULL")?.exists([tube.as_str()])?)
+}
+
 /// Those of the tubes that are not paused.
 pub(super) fn open<'a>(connection: &Connection, tubes: &'a [Tube], now: i64) -> Result<Vec<&'a Tube>, Fault> {
     let mut open = Vec::with_capacity(tubes.len());

@@ -15,6 +15,7 @@ use super::timings::Tally;
 use super::watch::Changes;
 use crate::queue::QueueError;
 use rusqlite::Connection;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ where
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, path: &Path, changes: Arc<Changes>) -> Result<Self, Fault> {
-        let file = path.to_owned();
+        let file = Opened::at(path);
         let locked = Locked::default();
         let found = locked.clone();
         let lane = Lane::start("queue-writer", move |commands| {
@@ -177,22 +178,51 @@ pub(super) fn stopped(path: &Path) -> QueueError {
     QueueError::Backend(format!("queue {}: its thread has stopped; see the log, and restart", path.display()))
 }
 
-fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, path: &Path) {
+/// The file that is written to, which may no longer be the one in its place.
+struct Opened {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Opened {
+    fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// What is accepted by a file that nobody can find any more is lost.
+    fn check(&self) -> Result<(), Fault> {
+        if identity(&self.path) == self.identity {
+            return Ok(());
+        }
+        let why = "it was removed or replaced while it was in use; stop all that use it, and start them again";
+        Err(Fault::Unusable(why.to_owned()))
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, file: &Opened) {
     let mut group = Vec::with_capacity(GROUP);
     while !group.is_empty() || commands.blocking_recv_many(&mut group, GROUP) > 0 {
         let together = together(&group);
         let before = connection.total_changes();
-        let committed = commit(connection, &mut group[..together]).map_err(|fault| {
+        let done = file.check().and_then(|()| commit(connection, &mut group[..together]));
+        let committed = done.map_err(|fault| {
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            fault.at(path)
+            if group[..together].iter().any(|command| command.is_alone()) {
+                clear_log(connection, "TRUNCATE");
+            }
+            fault.at(&file.path)
         });
         if connection.total_changes() != before {
             changes.announce();
         }
         for command in group.drain(..together) {
-            command.answer(committed.as_ref().map(|&()| ()), path);
+            command.answer(committed.as_ref().map(|&()| ()), &file.path);
         }
     }
 }
@@ -204,6 +234,10 @@ fn together(group: &[Box<dyn Command>]) -> usize {
 
 fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
     let execute = |sql| connection.prepare_cached(sql)?.execute([]);
+    let is_large = group.iter().any(|command| command.is_alone());
+    if is_large {
+        clear_log(connection, "PASSIVE");
+    }
     execute("BEGIN IMMEDIATE")?;
     locked::got();
     let mut tally = Tally::default();
@@ -212,6 +246,9 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
             // After some failures, a full disk among them, SQLite itself has rolled everything back.
             if !connection.is_autocommit() {
                 execute("ROLLBACK")?;
+            }
+            if is_large {
+                clear_log(connection, "TRUNCATE");
             }
             return Ok(());
         }
@@ -236,6 +273,13 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
     tally.write(connection)?;
     execute("COMMIT")?;
     Ok(())
+}
+
+/// Brings what the log holds to its place. Done before much is written, so that nothing but that is in the log should it
+/// fail; done after that, so that a disk which this has filled is as it was.
+fn clear_log(connection: &Connection, how: &str) {
+    // If others are in the way, or the disk does not give it, the log stays.
+    let _ = connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
 }
 
 fn rolled_back() -> Fault {

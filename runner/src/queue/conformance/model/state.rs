@@ -277,7 +277,7 @@ impl Model {
             let lives = matches!(job.appears(self.now).0, State::Ready | State::Delayed | State::Running);
             lives && job.document.tube == *tube && job.may_be_run_by(worker)
         };
-        !self.is_paused(tube) && self.jobs.iter().any(takes)
+        self.pauses.get(tube) != Some(&None) && self.jobs.iter().any(takes)
     }
 }
 

@@ -103,6 +103,45 @@ async fn what_changes_many_rows_is_in_no_savepoint_and_what_fails_in_it_is_undon
 }
 
 #[tokio::test]
+async fn nothing_is_written_to_a_file_that_is_no_longer_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    for replaced in [false, true] {
+        let writer = writer(&path);
+        writer.call(|connection| insert(connection, "seen")).await.unwrap();
+        std::fs::rename(&path, directory.path().join("elsewhere")).unwrap();
+        if replaced {
+            open::writer(&path, Sharing::OneMachine).unwrap();
+        }
+        let refused = writer.call(|connection| insert(connection, "unseen")).await.unwrap_err().to_string();
+        assert!(refused.contains("queue.db: it was removed or replaced while it was in use"), "{refused}");
+        drop(writer);
+        for file in ["queue.db-wal", "queue.db-shm"] {
+            let _ = std::fs::remove_file(directory.path().join(file));
+        }
+    }
+}
+
+#[tokio::test]
+async fn much_that_failed_leaves_nothing_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let writer = writer(&path);
+    writer.call(|connection| insert(connection, "before")).await.unwrap();
+    let log = || std::fs::metadata(directory.path().join("queue.db-wal")).unwrap().len();
+    let much = writer.call_for(FEW + 1, |connection| -> Result<(), Fault> {
+        for _ in 0..1_000 {
+            insert(connection, &"x".repeat(10_000))?;
+        }
+        connection.cache_flush()?;
+        Err(Fault::Unusable("the disk is full, say".to_owned()))
+    });
+    assert!(much.await.is_err());
+    assert_eq!(log(), 0);
+    assert_eq!(names(&path), ["before"]);
+}
+
+#[tokio::test]
 async fn a_file_that_stays_locked_is_an_error_that_passes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
