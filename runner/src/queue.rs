@@ -87,6 +87,8 @@ pub struct Claimed {
     pub attempts: u32,
     /// Attempts that the job may have.
     pub granted: u32,
+    /// The bytes of its document.
+    pub size: u64,
 }
 
 /// The end of an attempt.
@@ -147,7 +149,8 @@ pub trait Queue: Send + Sync {
     /// Leases the most urgent jobs, `most` at most, that are due in `tubes` and not pinned to another worker, in
     /// their order. Paused tubes have none.
     ///
-    /// The attempts count from here on. Jobs past their `expires` are cancelled instead.
+    /// An attempt has its number from here on, and counts once it has begun ([`begin`](Self::begin)), or at once where that
+    /// cannot be told. Jobs past their `expires` are cancelled instead.
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError>;
 
     /// Extends all leases of the worker, and returns those of `leases` that it no longer holds.
@@ -221,7 +224,7 @@ pub trait Queue: Send + Sync {
     /// Waits for what `interest` says.
     fn watch(&self, interest: Interest) -> Box<dyn Watch>;
 
-    /// Says goodbye: a worker that stopped in good order is no longer listed.
+    /// Says goodbye: a worker that stopped in good order is no longer listed. What it still holds ends as interrupted.
     async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError>;
 
     /// Does the same to each of these jobs, and says what came of it, in their order. All of it is on disk when

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_can_be_shown_and_stands_for_no_server() {
+    fn a_label_has_no_control_characters_and_stands_for_no_server() {
         for label in ["a", "node 1", "ä", &"a".repeat(200)] {
             check_label(label).unwrap();
         }

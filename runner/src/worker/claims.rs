@@ -22,6 +22,9 @@ const LONGEST_WINDOW: Duration = Duration::from_millis(60);
 /// How long a job that was claimed ahead waits for a slot before it is given back.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Documents of so many bytes may wait in memory; whoever has more claims no more ahead.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// Claims jobs and gives them slots.
 pub(super) struct Claims<'a> {
     shared: &'a Arc<Shared>,
@@ -110,8 +113,9 @@ impl<'a> Claims<'a> {
             true => self.shared.pace.within(window, now),
             false => 0,
         };
+        let bytes: u64 = self.ahead.iter().map(|waiting| waiting.claimed.size).sum();
         // A claim for each job that starts would be a commit for each.
-        if self.ahead.len() > ahead / 2 {
+        if self.ahead.len() > ahead / 2 || bytes > MOST_BYTES {
             return;
         }
         let left = self.options.max_jobs.map_or(u64::MAX, |most| most - self.made);

@@ -73,11 +73,7 @@ async fn remove_results(shared: &Shared, place: &mut Option<Cursor>) {
             Ok(Some(error)) => shared.trouble("removing the results of deleted jobs", &error),
             Err(panic) => shared.trouble("removing the results of deleted jobs", &panic),
         }
-        match next {
-            Some(_) => *place = next,
-            // The last of them are met again next time, and found to be gone.
-            None => return,
-        }
+        *place = next.or(*place);
         breathe(started).await;
     }
 }

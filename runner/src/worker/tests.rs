@@ -16,7 +16,7 @@ use crate::registry::Registry;
 use crate::sandbox::{Metering, Sandbox, SandboxConfig};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 /// A queue that can be told to fail.
@@ -28,6 +28,8 @@ pub(super) struct Unsteady {
     fails_after_settling: AtomicBool,
     /// Whether it does not undo what was claimed in vain.
     keeps_claims: AtomicBool,
+    /// The most jobs that were asked for at once.
+    most: AtomicUsize,
     /// Whether settles have to wait.
     holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
@@ -54,6 +56,7 @@ impl Queue for Unsteady {
     }
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
         unless(&self.fails_to_claim)?;
+        self.most.fetch_max(most, Ordering::SeqCst);
         self.queue.claim(worker, tubes, most).await
     }
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
@@ -152,6 +155,7 @@ impl Fixture {
             fails_to_settle: AtomicBool::default(),
             fails_after_settling: AtomicBool::default(),
             keeps_claims: AtomicBool::default(),
+            most: AtomicUsize::default(),
             holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
             is_locked: AtomicBool::default(),

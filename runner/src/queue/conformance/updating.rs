@@ -86,7 +86,9 @@ pub(super) async fn only_a_job_that_has_not_started_can_be_made_to_expire(queue:
     let lease = queue.lease("a").await;
     assert_eq!(lease.id, started);
     queue.settle("a", &lease, failed(), Decision::Retry(SECOND)).await.unwrap();
-    assert_eq!(queue.update(started, json!({"expires": "1s"})).await, Ok(State::Delayed));
+    let refused = queue.update(started, json!({"expires": "1s"})).await;
+    assert!(matches!(&refused, Err(Refusal::Invalid(why)) if why.contains("was started before")), "{refused:?}");
+    assert_eq!(queue.update(started, json!({"expires": null})).await, Ok(State::Delayed));
     assert_eq!(queue.update(waiting, json!({"expires": "1s"})).await, Ok(State::Ready));
     queue.advance(SECOND).await;
     assert_eq!(queue.state(waiting).await, State::Cancelled);

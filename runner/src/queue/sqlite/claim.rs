@@ -66,7 +66,8 @@ pub(super) fn claim(
     let (mut claimed, mut unreadable, mut bytes) = (Vec::new(), 0, 0);
     while claimed.len() < most && unreadable < UNREADABLE && bytes < BYTES {
         let Some((_, seq, _)) = most_urgent(connection, worker, &tubes, now)? else { break };
-        match candidate(connection, seq) {
+        let size = size(connection, seq)?;
+        match candidate(connection, seq, size) {
             Ok(candidate) => {
                 take(connection, worker, seq, candidate.lease.attempt, now)?;
                 claimed.push(candidate);
@@ -77,7 +78,7 @@ pub(super) fn claim(
             }
             Err(fault) => return Err(fault),
         }
-        bytes += size(connection, seq)?;
+        bytes += size;
     }
     Ok(claimed)
 }
@@ -117,7 +118,7 @@ fn most_urgent(
 }
 
 /// What a claim of the job is told, if all of it can be read.
-fn candidate(connection: &Connection, seq: i64) -> Result<Claimed, Fault> {
+fn candidate(connection: &Connection, seq: i64, size: u64) -> Result<Claimed, Fault> {
     let (id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at) =
         connection.prepare_cached(CANDIDATE)?.query_row([seq], |row| {
             Ok((
@@ -138,6 +139,7 @@ fn candidate(connection: &Connection, seq: i64) -> Result<Claimed, Fault> {
         lease: Lease { id, attempt },
         attempts: attempt.saturating_sub(uncounted),
         granted: settle::granted(max_attempts, kicks),
+        size,
     })
 }
 

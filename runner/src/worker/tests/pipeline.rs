@@ -136,10 +136,11 @@ async fn jobs_that_were_claimed_ahead_in_vain_go_to_other_workers_as_if_nothing_
     let endless = fixture.submit_endless().await;
     let quick = fixture.submit_many(10).await;
     let mut running = fixture.start_after(options(1), |worker| {
-        // As if a hundred jobs had just ended.
-        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now()));
+        // As if a hundred jobs were just ending, for as long as it takes to start the worker.
+        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now() + Duration::from_secs(5)));
     });
     assert_eq!(running.told().await, Told::Started(endless, 1));
+    assert_eq!(fixture.queue.most.load(Ordering::SeqCst), 101, "a hundred ahead");
     let other = WorkerId { start: JobId::new(), name: "other".to_owned(), ..fixture.worker().shared.id.clone() };
     let mut claimed = Vec::new();
     let all = async {
@@ -162,12 +163,13 @@ async fn nothing_is_claimed_ahead_where_that_cannot_be_undone() {
     let endless = fixture.submit_endless().await;
     let quick = fixture.submit_many(10).await;
     let mut running = fixture.start_after(options(1), |worker| {
-        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now()));
+        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now() + Duration::from_secs(5)));
     });
     assert_eq!(running.told().await, Told::Started(endless, 1));
     // A claim takes no more than some milliseconds.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!((fixture.count(State::Running).await, fixture.count(State::Ready).await), (1, quick.len() as u64));
+    assert_eq!(fixture.queue.most.load(Ordering::SeqCst), 1);
     running.shutdown.send_replace(Shutdown::Now);
     assert_eq!(running.end().await, 1);
 }

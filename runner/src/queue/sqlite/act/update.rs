@@ -37,7 +37,7 @@ pub(super) fn update(
     let submitted_as = (before != json).then(|| Digest::of(&before));
 
     let (state, ready_at) = due(job, patch, &after, now);
-    let expires_at = expiry(job, patch, &after, now);
+    let expires_at = expiry(job, patch, &after, now)?;
     connection.prepare_cached(UPDATE)?.execute(named_params! {
         ":seq": job.seq,
         ":state": state.as_str(),
@@ -114,11 +114,19 @@ fn due(job: &Found, patch: &Map<String, Value>, document: &Document, now: Timest
 
 /// Until when the job must have been started. One that was, or is dead, expires no more. One whose attempts never began
 /// still does if it would have.
-fn expiry(job: &Found, patch: &Map<String, Value>, document: &Document, now: Timestamp) -> Option<i64> {
+fn expiry(
+    job: &Found,
+    patch: &Map<String, Value>,
+    document: &Document,
+    now: Timestamp,
+) -> Result<Option<i64>, Refusal> {
     let may_expire = (job.attempts == 0 || job.expires_at.is_some()) && job.state != State::Dead;
-    match patch.contains_key("expires") && may_expire {
-        true => document.expires.map(|expires| expires.from(now).as_millisecond()),
-        false => job.expires_at,
+    match (patch.contains_key("expires"), document.expires) {
+        (false, _) => Ok(job.expires_at),
+        (true, Some(_)) if !may_expire => {
+            Err(Refusal::Invalid("expires: it was started before, so it expires no more; cancel it instead".to_owned()))
+        }
+        (true, expires) => Ok(expires.map(|expires| expires.from(now).as_millisecond())),
     }
 }
 

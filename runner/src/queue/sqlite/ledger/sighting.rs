@@ -271,9 +271,10 @@ fn take(connection: &Connection, taking: Taking, worker: &WorkerId, now: i64) ->
     connection
         .prepare_cached("INSERT INTO attempts (seq, attempt, worker, started_at) VALUES (?1, ?2, ?3, ?4)")?
         .execute((seq, attempt, &worker.name, now))?;
+    let size = document.canonical().len() as u64;
     let job = Job { id, submitted_at: time(submitted_at)?, document };
     let lease = Lease { id, attempt };
-    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted })))
+    Ok(Ruling::Run(Box::new(Claimed { job, lease, attempts: counted, granted, size })))
 }
 
 /// Does not hold a reservation against the job, since nothing came of it that is its fault.
