@@ -193,6 +193,10 @@ fn of_a_file_with_a_mistake_nothing_is_submitted() -> anyhow::Result<()> {
         assert_eq!(output.status.code(), Some(1), "{bad}: {errors}");
         assert!(errors.contains(part) && output.stdout.is_empty(), "{bad}: {errors}");
     }
+    let one = r#"{"id": "bc3a9250-99b9-012e-0f06-549a20077664", "algorithm": "drunken-sailor", "priority": "#;
+    let twice = submit_text(&node, &format!("{one}1}}\n{good}\n{one}2}}\n"))?;
+    let told = "nothing was submitted: job 3 has the id bc3a9250-99b9-012e-0f06-549a20077664 of job 1";
+    assert!(!twice.status.success() && text(&twice.stderr).contains(told), "{}", text(&twice.stderr));
     assert!(!submit_text(&node, "\n")?.status.success(), "no job at all is a mistake too");
     assert_eq!(count(&node)?, 0);
     Ok(())

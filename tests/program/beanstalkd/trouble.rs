@@ -1,10 +1,11 @@
 //! Servers and workers that die, or that only seem to.
 
 use super::{QWORKER, QWORKER_ID, another, server};
-use crate::support::{Worker, await_state, await_that, show, state, submit, submit_text, verdicts, work};
+use crate::support::{Worker, await_state, await_that, show, state, submit, submit_text, text, verdicts, work};
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
 
 /// A job whose first attempt does not end by itself, and whose second one behaves.
@@ -44,6 +45,55 @@ fn a_job_that_kills_its_worker_every_time_ends_dead() -> anyhow::Result<()> {
     let record = show(&other, &id)?;
     assert_eq!((&record["state"], &record["verdict"]["kind"]), (&json!("dead"), &json!("lost")));
     assert_eq!(server.connect()?.job(1, "state")?.as_deref(), Some("buried"));
+    Ok(())
+}
+
+#[test]
+fn workers_that_are_killed_together_are_one_death_of_the_job_that_one_of_them_had() -> anyhow::Result<()> {
+    let Some((server, node)) = server()? else { return Ok(()) };
+    let id = stuck(&node, &["--max-attempts=2"])?;
+    let mut workers = Vec::new();
+    for _ in 0..4 {
+        workers.push(Worker::start(&node, &[])?);
+    }
+    await_state(&node, &id, "running")?;
+    let ids: Vec<_> = workers.iter().map(|worker| worker.id().to_string()).collect();
+    ensure!(Command::new("kill").arg("-KILL").args(&ids).status()?.success());
+    let mut producer = server.connect()?;
+    await_that("the job waits again", || Ok((producer.job(1, "state")?.as_deref() == Some("ready")).then_some(())))?;
+    assert_eq!(producer.job(1, "reserves")?.as_deref(), Some("1"));
+    // Where nothing is known but the server's count.
+    let other = another(&server)?;
+    work(&other, &[])?;
+    assert_eq!(show(&other, &id)?["state"], "done");
+    Ok(())
+}
+
+#[test]
+fn an_idle_worker_that_is_frozen_keeps_no_job_from_the_others() -> anyhow::Result<()> {
+    let Some((server, node)) = server()? else { return Ok(()) };
+    let mut frozen = Worker::start(&node, &["--name=frozen"])?;
+    frozen.await_line("serves")?;
+    std::thread::sleep(Duration::from_millis(300));
+    frozen.signal("STOP")?;
+    let other = another(&server)?;
+    let id = submit(&other, ["drunken-sailor", "--param=mode=normal"])?;
+    work(&other, &["--name=awake"])?;
+    let record = show(&other, &id)?;
+    assert_eq!((&record["state"], &record["attempts"]), (&json!("done"), &json!(1)));
+    frozen.signal("CONT")?;
+    frozen.kill()
+}
+
+#[test]
+fn what_looks_for_jobs_fails_without_the_server() -> anyhow::Result<()> {
+    let Some((mut server, node)) = server()? else { return Ok(()) };
+    server.kill()?;
+    for command in [&["list"][..], &["wait", "--all"], &["kick", "--all", "--yes"], &["delete", "--all", "--yes"]] {
+        let output = node.run(command)?;
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        assert!(text(&output.stderr).contains("cannot be reached"), "{command:?}: {}", text(&output.stderr));
+    }
     Ok(())
 }
 
@@ -134,7 +184,7 @@ fn a_server_that_is_killed_and_started_again_loses_no_job() -> anyhow::Result<()
     for id in waiting.iter().chain([&running]) {
         await_state(&node, id, "done")?;
     }
-    assert_eq!(verdicts(&show(&node, &running)?), ["lost", "done"]);
+    assert_eq!(verdicts(&show(&node, &running)?), ["interrupted", "done"]);
     assert_eq!(server.connect()?.figures("stats")?.context("figures")?["current-jobs-buried"], "0");
     worker.signal("TERM")?;
     let (status, said) = worker.join()?;

@@ -242,6 +242,7 @@ async fn an_attempt_whose_server_was_killed_is_not_held_against_the_job_while_it
         let claimed = claim(&queue, &me).await.unwrap();
         assert_eq!((claimed.lease.id, claimed.attempts), (id, 1), "attempt {attempt}");
         fixture.restart().await;
+        queue.heartbeat(&me, &[]).await.unwrap();
         // Whoever comes first finds that out: this process, or another one of the data directory.
         let finder = if attempt % 2 == 0 { &queue } else { &other };
         eventually("it is told", async || {

@@ -30,7 +30,9 @@ pub(super) const RUNNING: &str = "
     WHERE worker IS NOT NULL AND host = ?1 AND settling.seq IS NULL ORDER BY seq LIMIT 10000";
 
 const HOLDER: &str = "
-    SELECT attempts.worker, jobs.worker FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempt = attempts
+    SELECT attempts.worker, jobs.worker, EXISTS (
+        SELECT 1 FROM serving WHERE start = jobs.worker AND beat_at + lease_ms >= ?3)
+    FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempt = attempts
     WHERE jobs.seq = ?1 AND attempts = ?2 AND state = 'running'";
 
 /// The end of an attempt that is on its way.
@@ -258,14 +260,15 @@ fn was_settled(connection: &Connection, seq: i64, lease: &Lease) -> Result<bool,
 /// Ends a running attempt whose reservation was lost. Whether the job may be tried again is seen when it is next
 /// reserved, here or elsewhere.
 ///
-/// It is not held against the job if its worker lives: then it was the server that was stopped, or the connection that was
+/// It is not held against the job if its worker lives and its heart beats: then it was the server that was stopped, or the connection that was
 /// cut, of which the server has an account of its own (`blame.rs`).
 pub(super) fn lose(connection: &Connection, begun: &Begun, seq: i64, attempt: u32, now: i64) -> Result<bool, Fault> {
-    let holder = connection
-        .prepare_cached(HOLDER)?
-        .query_row((seq, attempt), |row| Ok((row.get::<_, String>(0)?, JobId::from_bytes(row.get(1)?))));
-    let Some((worker, start)) = holder.optional()? else { return Ok(false) };
-    let verdict = match begun.is_kept(start) {
+    let holder = connection.prepare_cached(HOLDER)?.query_row((seq, attempt, now), |row| {
+        let (start, beats) = (JobId::from_bytes(row.get(1)?), row.get::<_, bool>(2)?);
+        Ok((row.get::<_, String>(0)?, beats && begun.is_kept(start)))
+    });
+    let Some((worker, lives)) = holder.optional()? else { return Ok(false) };
+    let verdict = match lives {
         true => Verdict::Interrupted {
             message: format!("worker {worker} has lost its reservation: the server was stopped, or its connection cut"),
         },
