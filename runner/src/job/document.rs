@@ -334,8 +334,12 @@ fn read_json<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, DocumentErro
     let mut reader = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.into_inner();
-        DocumentError::new(&if path == "." { reason.to_string() } else { format!("{path}: {reason}") })
+        let reason = match error.into_inner() {
+            error if json.trim_ascii().is_empty() => format!("it is empty: {error}"),
+            error if error.is_syntax() || error.is_eof() => format!("it is not JSON: {error}"),
+            error => error.to_string(),
+        };
+        DocumentError::new(&if path == "." { reason } else { format!("{path}: {reason}") })
     })?;
     reader.end().map_err(|error| DocumentError::new(&format!("after the job: {error}")))?;
     Ok(value)
@@ -350,6 +354,20 @@ mod tests {
     fn an_algorithm_alone_is_a_job() {
         let document = Document::read(r#"{"algorithm": "forecast"}"#).unwrap();
         assert_eq!((document.priority, document.max_attempts, document.tube.as_str()), (1024, 3, "default"));
+    }
+
+    #[test]
+    fn what_is_not_json_at_all_is_told_so() {
+        for (text, part) in [
+            ("hello world", "it is not JSON: expected value at line 1 column 1"),
+            ("[", "it is not JSON: EOF"),
+            (r#"{"algorithm": "x", "params": {"#, "it is not JSON: EOF"),
+            (" \n", "it is empty: EOF"),
+            ("17", "invalid type: integer `17`"),
+        ] {
+            let told = Document::read(text).unwrap_err().to_string();
+            assert!(told.contains(part), "{text}: {told}");
+        }
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(super) struct Reading {
 
 /// Reads a job document, or msg-qworker's array.
 ///
-/// Where and how urgently a job waits is what the server says, unless its priority is a mark. Of msg-qworker's jobs it also says how long an attempt
-/// may take; our own have the lease for a `ttr` there, and so has whoever writes documents without being told.
+/// Where and how urgently a job waits is what the server says, unless its priority is a mark. Of msg-qworker's jobs it also
+/// says how long an attempt may take; our own have the lease for a `ttr` there, and so has whoever writes documents without
+/// being told.
 ///
 /// # Errors
 /// Why it is no job that could be run from here.
