@@ -140,6 +140,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_cannot_be_given_back_because_the_file_is_locked_is_given_back_before_the_next_claim() {
+        let fixture = Fixture::new();
+        let id = fixture.submit(Document { expires: Some("1h".parse().unwrap()), ..document() }).await;
+        let before = fixture.find(id).await;
+        let claimed = fixture.claim("a").await.unwrap();
+        let other =
+            crate::queue::sqlite::open::writer(&fixture.path(), crate::queue::sqlite::Sharing::OneMachine).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        fixture.queue.give_back(&worker("a"), &claimed).await.unwrap();
+        other.execute_batch("ROLLBACK").unwrap();
+        assert!(fixture.queue.claim(&worker("b"), &["other".parse().unwrap()], 1).await.unwrap().is_empty());
+        assert_eq!(fixture.find(id).await, before);
+        let again = fixture.queue.give_back(&worker("a"), &claimed).await;
+        assert!(matches!(again, Err(QueueError::Stale { .. })), "{again:?}");
+    }
+
+    #[tokio::test]
     async fn a_claim_that_was_made_although_it_failed_is_undone_by_the_next_one_or_by_a_look_for_silent_workers() {
         let fixture = Fixture::new();
         let id = fixture.submit(Document { expires: Some("1h".parse().unwrap()), ..document() }).await;

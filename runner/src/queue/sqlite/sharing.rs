@@ -187,6 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn who_only_looks_after_a_crash_leaves_the_journal_where_it_is() {
+        let (directory, path) = place();
+        let dying = writer(&path, Sharing::ManyMachines).unwrap();
+        dying
+            .execute_batch("INSERT INTO paused VALUES ('night', 1, NULL); BEGIN; UPDATE paused SET since = 2")
+            .unwrap();
+        dying.cache_flush().unwrap();
+        // What a machine leaves that goes down in the middle of a commit.
+        let (copied, left) = place();
+        for file in files(&directory) {
+            std::fs::copy(directory.path().join(&file), copied.path().join(&file)).unwrap();
+        }
+        let looking = super::super::open::spectator(&left, Sharing::ManyMachines).unwrap();
+        let since: i64 = looking.query_row("SELECT since FROM paused", [], |row| row.get(0)).unwrap();
+        assert_eq!((since, files(&copied)), (1, vec!["queue.db".to_owned(), "queue.db-journal".to_owned()]));
+        // Nor does it keep anybody from writing.
+        let other = writer(&left, Sharing::ManyMachines).unwrap();
+        other.execute_batch("UPDATE paused SET since = 3").unwrap();
+        assert_eq!(looking.query_row("SELECT since FROM paused", [], |row| row.get::<_, i64>(0)).unwrap(), 3);
+    }
+
+    #[test]
     fn a_file_for_several_machines_is_refused_without_sharing_and_stays_as_it_is() {
         let (directory, path) = place();
         let others = writer(&path, Sharing::ManyMachines).unwrap();

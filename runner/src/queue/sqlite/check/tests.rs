@@ -57,6 +57,13 @@ async fn what_does_not_fit_together_is_told_with_the_job() {
         ("UPDATE jobs SET state = 'dead' WHERE seq = 2", "it is dead, but nothing says since when"),
         ("UPDATE jobs SET priority = 9 WHERE seq = 1", "but its document says (\"default\", \"a\", 0,"),
         ("UPDATE documents SET json = 'null'", "the document of job"),
+        ("UPDATE jobs SET finished_at = 1 WHERE seq = 2", "it is ready, but has ended"),
+        (
+            "INSERT INTO deliveries VALUES (2, 1, zeroblob(16), 'https://h.example/', 'pending', 0, 1, NULL, NULL, NULL)",
+            "1 of its deliveries are pending and never due",
+        ),
+        ("UPDATE jobs SET tube = CAST(x'ff' AS TEXT) WHERE seq = 1", "invalid utf-8 sequence"),
+        ("UPDATE counts SET tube = CAST(x'ff' AS TEXT)", "a counter: invalid utf-8 sequence"),
         ("DELETE FROM documents WHERE seq = 2", "it has no document"),
         ("DELETE FROM tags", "it is found by the tags {}, which are not its document's"),
         (

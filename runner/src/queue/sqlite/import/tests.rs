@@ -166,11 +166,20 @@ fn a_wrong_line_is_named_and_nothing_of_it_is_kept() {
     }
     let attempt =
         r#"{"attempt":1,"worker":"a","started_at":"2026-11-21T18:00:00Z","finished_at":"2026-11-21T18:00:01Z"}"#;
+    let never = r#"{"store": "07070707-0707-0707-0707-070707070707", "url": "https://h.example/", "attempt": 1,
+        "state": "pending", "tries": 0, "since": "2026-11-21T18:00:00Z"}"#;
     for (fields, part) in [
         (r#"{"id": "7"}"#.to_owned(), "a job id is a UUID"),
         (r#"{"stat": "ready"}"#.to_owned(), "unknown field `stat`"),
         (r#"{"state": "running"}"#.to_owned(), "is running, as no job of an export is"),
         (r#"{"state": "done"}"#.to_owned(), "is done, but has no finished_at"),
+        (r#"{"finished_at": "2026-11-21T18:00:01Z"}"#.to_owned(), "is ready, but has a finished_at"),
+        (
+            r#"{"key": "free", "document": {"algorithm": "x", "unique": {"key": "k"}}}"#.to_owned(),
+            "is ready, but its unique key is free",
+        ),
+        (format!(r#"{{"deliveries": [{never}]}}"#), "has a next_at just if it is pending"),
+        (format!(r#"{{"deliveries": [{never}, {never}]}}"#), "has more than one pending delivery"),
         (r#"{"attempts": 1}"#.to_owned(), "not that of the attempts from 1 to 1"),
         (format!(r#"{{"attempts": 2, "history": [{attempt}, {attempt}]}}"#), "not that of the attempts from 1 to 2"),
         (
