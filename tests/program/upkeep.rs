@@ -63,12 +63,21 @@ fn a_backup_replaces_only_an_earlier_one_and_only_if_told_so() -> anyhow::Result
     let queue = node.data_dir().join("queue.db");
     let refused = backup(&[argument(&queue)?, "--replace"])?;
     assert_eq!(refused.status.code(), Some(1), "the queue itself");
-    let _worker = Worker::start(&node, &[])?;
     let log = node.data_dir().join("queue.db-wal");
+    let refuses = || {
+        for command in [&["backup", "--replace"][..], &["export", "--replace", "--file"]] {
+            let refused = node.run(["queue"].iter().chain(command).chain(&[argument(&log)?]))?;
+            assert!(text(&refused.stderr).contains("is not to be replaced"), "{command:?}: {}", text(&refused.stderr));
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    refuses()?;
+    let _worker = Worker::start(&node, &[])?;
     await_that("the queue has a log", || Ok(log.exists().then_some(())))?;
-    for command in [&["backup", "--replace"][..], &["export", "--replace", "--file"]] {
-        let refused = node.run(["queue"].iter().chain(command).chain(&[argument(&log)?]))?;
-        assert!(text(&refused.stderr).contains("is not to be replaced"), "{command:?}: {}", text(&refused.stderr));
+    refuses()?;
+    let nightly = node.data_dir().join("queue.db-2026-11-22");
+    for _ in 0..2 {
+        ensure!(backup(&[argument(&nightly)?, "--replace"])?.status.success(), "it is nobody's");
     }
     std::fs::write(copy.path.with_extension("db-wal"), "left over")?;
     let refused = backup(&[target, "--replace"])?;

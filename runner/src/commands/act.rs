@@ -42,7 +42,10 @@ pub async fn act(node: &Node, args: ActArgs, deed: Deed, format: Format) -> anyh
         Chosen::Named(named) => {
             let named = Named::find(act.queue, named).await?;
             match args.consent.dry_run {
-                true => act.show_ids(&named.jobs("--dry-run")?).await,
+                true => {
+                    named.expect_jobs("--dry-run")?;
+                    act.show_named(&named).await
+                }
                 false => act.on_named(&named, None).await,
             }
         }
@@ -59,6 +62,12 @@ pub async fn act(node: &Node, args: ActArgs, deed: Deed, format: Format) -> anyh
     }
 }
 
+/// What is told of numbers of which nothing is known.
+fn unknown_numbers(numbers: &[u64]) -> Vec<Outcome> {
+    let unknown = |&number: &u64| Outcome::refused(Reference::Number(number), chosen::unknown(number));
+    numbers.iter().map(unknown).collect()
+}
+
 /// What is done, and where.
 struct Act<'q> {
     queue: &'q dyn Queue,
@@ -73,8 +82,7 @@ impl Act<'_> {
         // What takes no time needs no bar.
         let bar = if ids.len() > PAGE { output::counting(ids.len(), done) } else { ProgressBar::hidden() };
         let mut report = Report::new(self.format);
-        let nothing = |&number: &u64| Outcome::refused(Reference::Number(number), chosen::unknown(number));
-        report.add(unknown.iter().map(nothing).collect())?;
+        report.add(unknown_numbers(unknown))?;
         report.add(self.deed.on_others(self.queue, others).await?)?;
         for batch in ids.chunks(PAGE) {
             let outcomes = match states {

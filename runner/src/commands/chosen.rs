@@ -100,19 +100,16 @@ impl Named {
         Ok(named)
     }
 
-    /// The jobs, if nothing but jobs was named.
+    /// Makes sure that nothing was named that is no job.
     ///
     /// # Errors
-    /// [`Usage`] that tells of what else was named.
-    pub fn jobs(self, verb: &str) -> Result<Vec<JobId>, Usage> {
-        if let Some(&number) = self.unknown.first() {
-            return Err(Usage(format!("{verb}: {}", unknown(number))));
-        }
+    /// [`Usage`] that tells of it.
+    pub fn expect_jobs(&self, verb: &str) -> Result<(), Usage> {
         match self.others.first() {
             Some(number) => Err(Usage(format!(
                 "{verb}: number {number} is no job; `longboat show {number}` says why, and it can be deleted or kicked"
             ))),
-            None => Ok(self.ids),
+            None => Ok(()),
         }
     }
 }

@@ -125,11 +125,17 @@ fn import(node: &Node, source: &Path, format: Format) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Whether a file is one of those beside a queue that it is not whole without, by their names.
+/// Whether a name is that of a queue's file, or of one that there is beside it while it is in use.
 fn belongs_to(queue: &Path, file: &Path) -> bool {
-    let (Ok(queue), Ok(file)) = (queue.canonicalize(), file.canonicalize()) else { return false };
+    let directory = directory_of(file).canonicalize();
+    let (Ok(queue), Ok(directory), Some(name)) = (queue.canonicalize(), directory, file.file_name()) else {
+        return false;
+    };
+    let file = directory.join(name);
     let after = file.as_os_str().as_encoded_bytes().strip_prefix(queue.as_os_str().as_encoded_bytes());
-    after.is_some_and(|after| after.starts_with(b"-"))
+    after.is_some_and(|after| {
+        [&b""[..], b"-wal", b"-shm", b"-journal"].contains(&after) || after.starts_with(b"-begun-")
+    })
 }
 
 /// A file that appears at its place once it is whole and on disk.
@@ -144,13 +150,11 @@ impl<'a> NewFile<'a> {
     fn beside(node: &Node, target: &'a Path, replace: bool) -> anyhow::Result<Self> {
         let queue = fs::metadata(&node.queue)
             .with_context(|| format!("there is no queue at {}; see --queue and --data-dir", node.queue.display()))?;
+        let kept = || format!("{} is not to be replaced; name another file", target.display());
+        anyhow::ensure!(!belongs_to(&node.queue, target), kept());
         if let Ok(there) = fs::metadata(target) {
             let is_queue = (there.dev(), there.ino()) == (queue.dev(), queue.ino());
-            anyhow::ensure!(
-                !is_queue && !belongs_to(&node.queue, target) && there.is_file(),
-                "{} is not to be replaced; name another file",
-                target.display()
-            );
+            anyhow::ensure!(!is_queue && there.is_file(), kept());
             if !replace {
                 return Err(Usage(format!("{} exists; name another file, or give --replace", target.display())).into());
             }

@@ -1,7 +1,7 @@
 //! `longboat wait`.
 
 use super::Node;
-use super::chosen::{Chosen, Named};
+use super::chosen::{self, Chosen, Named};
 use super::pages::Pages;
 use crate::cli::{Format, WaitArgs};
 use crate::output::{self, Field};
@@ -74,7 +74,14 @@ pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result
     let mut changes = queue.watch(Interest::Anything);
     let give_up = args.timeout.map(|timeout| Instant::now() + timeout.0);
     let mut jobs = match Chosen::new(args.chosen, &[])? {
-        Chosen::Named(named) => known(&*queue, Named::find(&*queue, named).await?.jobs("wait")?).await?,
+        Chosen::Named(named) => {
+            let named = Named::find(&*queue, named).await?;
+            named.expect_jobs("wait")?;
+            if let Some(&number) = named.unknown.first() {
+                anyhow::bail!(chosen::unknown(number));
+            }
+            known(&*queue, named.ids).await?
+        }
         Chosen::Fitting { filter, most, .. } => fitting(Pages::new(&*queue, *filter, most)).await?,
     };
     let bar = output::counting(jobs.len(), "ended");

@@ -1,7 +1,7 @@
 //! Showing what an act is about, and asking whether it is meant.
 
-use super::Act;
 use super::outcome::{Outcome, Report};
+use super::{Act, Named, unknown_numbers};
 use crate::cli::Column;
 use crate::commands::pages::Pages;
 use crate::commands::{Usage, columns};
@@ -106,9 +106,10 @@ impl Act<'_> {
         self.end_show(&survey, report)
     }
 
-    /// Shows what is meant by ids; whether all of them are known.
-    pub(super) async fn show_ids(&self, ids: &[JobId]) -> anyhow::Result<bool> {
+    /// Shows what was named; whether all of it is known.
+    pub(super) async fn show_named(&self, Named { ids, unknown, .. }: &Named) -> anyhow::Result<bool> {
         let (mut survey, mut report) = (Survey::default(), Report::new(self.format));
+        report.add(unknown_numbers(unknown))?;
         for id in ids {
             let outcome = match self.queue.find(*id).await? {
                 Some(job) => {

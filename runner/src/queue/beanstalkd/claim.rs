@@ -13,7 +13,7 @@ use crate::job::{Digest, Tube};
 use crate::queue::sqlite::{Counts, Place, Ruling, Sighting};
 use crate::queue::{Claimed, QueueError, Unreadable, WorkerId};
 use jiff::{SignedDuration, Timestamp};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As many jobs that cannot be run are put aside by one claim; the next one goes on.
 const PUT_ASIDE: usize = 64;
@@ -68,21 +68,24 @@ impl Shared {
         reserved: Reserved,
     ) -> Result<Option<Claimed>, QueueError> {
         let number = reserved.number;
-        // This process may have been stopped with the answer unread. A reservation that is renewed still stands, and what
-        // is told of the job then is told of this one. It comes last: the job's age tells when it was put, counted from now.
+        // This process may have been stopped with an answer unread. What was told of the job before a reservation could be
+        // renewed was told of that reservation. The job's age tells when it was put, counted from now.
         let told = async {
             let instance = connection.instance().await?;
+            let stats = connection.stats_job(number).await?;
+            let renewed = Instant::now();
             let stands = connection.touch(number).await?;
-            Ok((instance, if stands { connection.stats_job(number).await? } else { None }))
+            Ok((instance, stats.filter(|_| stands), renewed))
         };
-        let (instance, stats) = told.await.map_err(|error| self.server.failed(&error))?;
+        let (instance, stats, renewed) = told.await.map_err(|error| self.server.failed(&error))?;
         let Some(stats) = stats else {
             self.server.give_back(connection);
             return Ok(None);
         };
         let reading = self.read(&reserved, &stats).await;
         let priority = reading.as_ref().map_or(stats.priority, |reading| reading.document.priority);
-        let done = match self.rule(worker, &reserved, &stats, reading).await {
+        let until = renewed + Duration::from_secs(stats.ttr);
+        let done = match self.rule(worker, &reserved, &stats, reading, until).await {
             Ok(Ruling::Run(claimed)) => {
                 let place = place(number, &reserved.body, &stats);
                 let proof = Proof { place, mark: mark::of(worker.start, &claimed.lease), instance };
@@ -114,11 +117,12 @@ impl Shared {
         Reserved { number, body }: &Reserved,
         stats: &JobStats,
         reading: Result<Reading, String>,
+        until: Instant,
     ) -> Result<Ruling, QueueError> {
         let ruling = match reading {
             Ok(reading) => {
                 let sighting = sighting(reading, *number, body, stats);
-                let ruling = self.ledger.sight(sighting.clone(), worker).await;
+                let ruling = self.ledger.sight_until(until, sighting.clone(), worker).await;
                 self.or_overdue(ruling, || Overdue::GivenBack(Box::new(sighting))).await?
             }
             Err(reason) => Ruling::Taken(reason),

@@ -172,7 +172,10 @@ impl Shared {
         let mut has = false;
         for tube in tubes {
             let stats = connection.stats_tube(tube).await.map_err(|error| self.server.failed(&error))?;
-            has |= stats.is_some_and(|stats| is_so(&stats));
+            has = stats.is_some_and(|stats| is_so(&stats));
+            if has {
+                break;
+            }
         }
         self.server.give_back(connection);
         Ok(has)

@@ -63,7 +63,15 @@ impl Shared {
                 self.server.give_back(connection);
                 Ok(())
             }
-            Err(error) => Err(self.undo(connection, &placed, most, error).await),
+            Err(error) => {
+                // A commit that fails may have been made, and what is known here is never put again.
+                let jobs = placed.iter().map(|(job, _)| job.clone()).collect();
+                match self.ledger.unknown(jobs).await {
+                    Ok(unknown) if unknown.is_empty() => Ok(()),
+                    Ok(_) => Err(self.undo(connection, &placed, most, error).await),
+                    Err(_) => Err(error),
+                }
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often is asked for jobs.
+/// How often is asked for jobs, unless that takes for longer.
 const POLL: Duration = Duration::from_millis(50);
 /// How often is looked for changes of which only the server knows.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,12 +34,15 @@ impl Work {
 impl Watch for Work {
     async fn changed(&mut self, limit: Duration) {
         let until = Instant::now() + limit;
+        let mut pause = POLL;
         while Instant::now() < until {
-            tokio::time::sleep_until(until.min(Instant::now() + POLL)).await;
+            tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
+            let asked = Instant::now();
             // If the server does not answer, the next claim says so.
             if self.shared.has_ready(&self.tubes).await.unwrap_or(true) {
                 return;
             }
+            pause = POLL.max(asked.elapsed());
         }
     }
 }

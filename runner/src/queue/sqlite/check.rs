@@ -1,5 +1,6 @@
 //! Looking whether a queue's file is whole, and whether what is in it fits together.
 
+use super::export::named;
 use super::fault::Fault;
 use super::file::{Faults, Health};
 use super::records::{history, parsed, time};
@@ -17,10 +18,11 @@ const JOBS: &str = "
         unique_key IS NOT NULL AND unique_until IS :until_ended
     FROM jobs LEFT JOIN documents ON documents.seq = jobs.seq ORDER BY jobs.seq";
 
-const UNWATCHED: &str = "SELECT id FROM jobs WHERE worker IS NOT NULL AND worker NOT IN (SELECT start FROM workers)
+const UNWATCHED: &str =
+    "SELECT seq, id FROM jobs WHERE worker IS NOT NULL AND worker NOT IN (SELECT start FROM workers)
     AND unicode(host) IS NOT 1";
 
-const TWICE: &str = "SELECT id FROM forgotten WHERE id IN (SELECT id FROM jobs)";
+const TWICE: &str = "SELECT place, id FROM forgotten WHERE id IN (SELECT id FROM jobs)";
 
 const UNSENDABLE: &str = "
     SELECT COUNT(*) FROM deliveries WHERE seq = ?1 AND (state = 'pending') <> (next_at IS NOT NULL)";
@@ -71,14 +73,13 @@ fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault>
     let mut rows = statement.query(named_params! {":until_ended": UNTIL_ENDED})?;
     while let Some(row) = rows.next()? {
         health.jobs += 1;
-        let id = JobId::from_bytes(row.get(1)?);
         let looked = counted(row, 13, 14, 2).map_err(Fault::from).and_then(|place| {
             *found.entry(place).or_default() += 1;
-            job(connection, row, id)
+            job(connection, row, JobId::from_bytes(row.get(1)?))
         });
         match looked {
-            Ok(faults) => faults.into_iter().for_each(|what| health.faults.add(format!("job {id}: {what}"))),
-            Err(fault) if fault.is_of_a_row() => health.faults.add(format!("job {id}: {fault}")),
+            Ok(faults) => faults.into_iter().for_each(|what| health.faults.add(format!("{}: {what}", named(row)))),
+            Err(fault) if fault.is_of_a_row() => health.faults.add(format!("{}: {fault}", named(row))),
             Err(fault) => return Err(fault),
         }
     }
@@ -90,7 +91,7 @@ fn queues_own(connection: &Connection, health: &mut Health) -> Result<(), Fault>
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            health.faults.add(format!("job {}: {what}", JobId::from_bytes(row.get(0)?)));
+            health.faults.add(format!("{}: {what}", named(row)));
         }
     }
     Ok(())

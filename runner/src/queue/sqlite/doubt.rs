@@ -57,7 +57,8 @@ pub(super) async fn undo(queue: &SqliteQueue) -> Result<(), QueueError> {
     queue.shared.writer.call_or_doubt(work, doubt).await.map(drop)
 }
 
-/// Gives a job back that has not begun, at once or as soon as that can be written. Until then nobody else gets it, and this
+/// Gives a job back that has not begun, at once or as soon as that can be written; whoever claims next is told what is in
+/// the way, if anything is still. Until then nobody else gets it, and this
 /// worker does not either, since every claim undoes first what is to be undone.
 pub(super) async fn give_back(queue: &SqliteQueue, worker: &WorkerId, lease: &Lease) -> Result<(), QueueError> {
     let doubt = Doubt { worker: worker.clone(), lease: lease.clone() };
@@ -69,10 +70,7 @@ pub(super) async fn give_back(queue: &SqliteQueue, worker: &WorkerId, lease: &Le
     let doubtful = Arc::clone(&queue.shared.doubtful);
     match queue.shared.writer.call_or_doubt(work, move |_| lock(&doubtful.0).push(doubt)).await {
         Ok(given_back) => given_back,
-        Err(error) => {
-            tracing::warn!(%error, "a job that was claimed and has not begun is given back later");
-            Ok(())
-        }
+        Err(_) => Ok(()),
     }
 }
 

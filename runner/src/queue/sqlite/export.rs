@@ -132,14 +132,12 @@ fn jobs(connection: &Connection, place: i64, now: Timestamp, faults: &mut Faults
                 piece.count += 1;
             }
             Ok(line) => faults.add(format!(
-                "job {}: with its history it takes {} bytes, more than a line may have; a backup has it",
-                JobId::from_bytes(row.get(1)?),
+                "{}: with its history it takes {} bytes, more than a line may have; a backup has it",
+                named(row),
                 line.len()
             )),
             // What is damaged is left out; what the disk does not give ends it all.
-            Err(fault) if fault.is_of_a_row() => {
-                faults.add(format!("job {}: {fault}", JobId::from_bytes(row.get(1)?)));
-            }
+            Err(fault) if fault.is_of_a_row() => faults.add(format!("{}: {fault}", named(row))),
             Err(fault) => return Err(fault),
         }
         if piece.text.len() > BYTES {
@@ -147,6 +145,14 @@ fn jobs(connection: &Connection, place: i64, now: Timestamp, faults: &mut Faults
         }
     }
     Ok(piece)
+}
+
+/// What a job is called whose place and id are a row's first columns, if it has an id.
+pub(super) fn named(row: &Row<'_>) -> String {
+    match row.get(1).map(JobId::from_bytes) {
+        Ok(id) => format!("job {id}"),
+        Err(_) => format!("the job in row {}", row.get(0).unwrap_or(0_i64)),
+    }
 }
 
 fn job(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<JobLine, Fault> {
@@ -188,7 +194,7 @@ fn job(connection: &Connection, row: &Row<'_>, now: Timestamp) -> Result<JobLine
     Ok(line)
 }
 
-/// What the queue would do to a job whose worker stopped now.
+/// What the queue would do to a job whose worker stopped now, if the attempt has begun, which is not looked at.
 fn give_back(line: &mut JobLine, now: Timestamp) {
     (line.state, line.ready_at) = (State::Ready, now);
     line.uncounted += 1;

@@ -4,7 +4,7 @@
 //! a place of its own where that function leaves word.
 
 use super::lock;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,20 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 
 thread_local! {
     static HERE: RefCell<Option<Locked>> = const { RefCell::new(None) };
+    static WAITS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Does something without waiting for any lock.
+pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    WAITS.set(false);
+    let done = work();
+    WAITS.set(true);
+    done
+}
+
+/// Whether this thread waits for locks.
+pub(super) fn waits() -> bool {
+    WAITS.get()
 }
 
 /// How somebody else's locks have kept a thread from the file.

@@ -76,7 +76,7 @@ pub(super) fn spectator(path: &Path, sharing: Sharing) -> Result<Connection, Fau
     }
     let connection = raw(path, OpenFlags::empty(), sharing)?;
     connection.pragma_update(None, "query_only", true)?;
-    if sharing == Sharing::ManyMachines {
+    if sharing == Sharing::ManyMachines && !sharing::has_log(path) {
         sharing::keep_journal(&connection)?;
     }
     sharing::examine(&connection, sharing)?;
@@ -127,6 +127,9 @@ fn handler(sharing: Sharing) -> fn(i32) -> bool {
 /// Waits one millisecond at a time: SQLite's own handler sleeps up to 100, and so hardly ever meets the moment
 /// between two commits of a busy neighbour.
 fn wait_for_lock(attempt: i32) -> bool {
+    if !locked::waits() {
+        return false;
+    }
     locked::found();
     std::thread::sleep(Duration::from_millis(1));
     u128::try_from(attempt).is_ok_and(|waited| waited < PATIENCE.as_millis())
@@ -134,6 +137,9 @@ fn wait_for_lock(attempt: i32) -> bool {
 
 /// Waits from one to eight milliseconds in turn, so that two who wait do not always come at the same time.
 fn wait_for_shared_lock(attempt: i32) -> bool {
+    if !locked::waits() {
+        return false;
+    }
     locked::found();
     let attempt = u64::try_from(attempt).unwrap_or(0);
     std::thread::sleep(Duration::from_millis(1 + attempt % 8));

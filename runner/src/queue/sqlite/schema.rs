@@ -241,8 +241,14 @@ END;
 ALTER TABLE settling ADD COLUMN instance INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// Version 6: an attempt knows when its job would have expired, which it does after all if the attempt never began.
-const VERSION_6: &str = "ALTER TABLE attempts ADD COLUMN expires_at INTEGER";
+/// Version 6: what is known of jobs that come to nothing.
+///
+/// - An attempt knows when its job would have expired, which it does after all if the attempt never began.
+/// - `missed_at` is when a dead job was found to be gone from its server.
+const VERSION_6: &str = "
+ALTER TABLE attempts ADD COLUMN expires_at INTEGER;
+ALTER TABLE placed ADD COLUMN missed_at INTEGER;
+";
 
 /// All versions of the schema; one that was released is never edited again.
 const VERSIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];

@@ -121,6 +121,16 @@ pub(super) fn mark(connection: &Connection) -> Result<bool, Fault> {
     Ok(true)
 }
 
+/// Whether a file has a write-ahead log. It is asked by a connection that can roll nothing back: a file whose journal is to be
+/// rolled back cannot be read by it, and has no log.
+pub(super) fn has_log(path: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // The mode is known once something was read.
+    let mode = Connection::open_with_flags(path, flags)
+        .and_then(|connection| application_id(&connection).and_then(|_| journal_mode(&connection)));
+    mode.is_ok_and(|mode| mode == "wal")
+}
+
 /// Has a connection that only reads leave the journal where it is, should it be the first one after a crash.
 pub(super) fn keep_journal(connection: &Connection) -> Result<(), Fault> {
     // The mode is told by a read, which is already what rolls back, and only an exclusive lock keeps the journal then.
@@ -206,6 +216,20 @@ mod tests {
         let other = writer(&left, Sharing::ManyMachines).unwrap();
         other.execute_batch("UPDATE paused SET since = 3").unwrap();
         assert_eq!(looking.query_row("SELECT since FROM paused", [], |row| row.get::<_, i64>(0)).unwrap(), 3);
+    }
+
+    #[test]
+    fn who_only_looks_for_several_machines_leaves_the_log_of_one() {
+        let (_directory, path) = place();
+        let mode = || {
+            let looking = super::super::open::spectator(&path, Sharing::ManyMachines).unwrap();
+            looking.query_row("SELECT COUNT(*) FROM jobs", [], |row| row.get::<_, u32>(0)).unwrap();
+            std::fs::read(&path).unwrap()[18..20].to_vec()
+        };
+        let working = writer(&path, Sharing::OneMachine).unwrap();
+        assert_eq!(mode(), [2, 2], "while somebody works");
+        drop(working);
+        assert_eq!(mode(), [2, 2], "and when nobody does");
     }
 
     #[test]

@@ -61,8 +61,8 @@ impl SqliteQueue {
 
     /// Makes marks for a worker who is known by now, and removes those of `files`, found before that, which are nobody's.
     pub(super) async fn keep_marks(&self, start: JobId, files: Vec<PathBuf>) -> Result<(), QueueError> {
-        let known = self.shared.reader.call(beats).await?;
-        self.shared.begun.sweep(files, &known.iter().map(|beat| beat.start).collect::<Vec<_>>());
+        let known = self.shared.reader.call(known).await?;
+        self.shared.begun.sweep(files, &known);
         self.shared.begun.register(start);
         Ok(())
     }
@@ -143,6 +143,13 @@ pub(super) fn recalled(connection: &Connection, worker: &WorkerId, leases: &[Lea
         }
     }
     Ok(recalled)
+}
+
+/// All workers, those that serve a server among them.
+fn known(connection: &Connection) -> Result<Vec<JobId>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT start FROM workers UNION ALL SELECT start FROM serving")?;
+    let starts = statement.query_map([], |row| Ok(JobId::from_bytes(row.get(0)?)))?;
+    Ok(starts.collect::<Result<_, _>>()?)
 }
 
 /// All workers' heartbeats.

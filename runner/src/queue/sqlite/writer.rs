@@ -1,7 +1,7 @@
 //! The one thread that writes: whatever waits is committed together.
 //!
 //! A commit costs an fsync, whether it holds one command or two hundred. So the thread takes all commands that
-//! are waiting into one transaction, each in a savepoint of its own, and answers them after the commit: an
+//! are waiting into one transaction, each of several in a savepoint of its own, and answers them after the commit: an
 //! answer means that it is on disk.
 //!
 //! What is about many jobs has a transaction to itself and no savepoint. A savepoint keeps every page as it was before,
@@ -15,6 +15,7 @@ use super::timings::Tally;
 use super::watch::Changes;
 use crate::queue::QueueError;
 use rusqlite::Connection;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub(super) struct Writer {
 }
 
 /// Jobs that a command may be about and still be done among others. One that is about more has a transaction to itself,
-/// unless its number has a bound and it comes often, as claims do.
-pub(super) const FEW: usize = 64;
+/// but for what a worker may have at most: it is claimed, given back and taken over among others.
+pub(super) const FEW: usize = 128;
 
 /// What the thread is asked to do.
 trait Command: Send {
@@ -90,7 +91,7 @@ where
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, path: &Path, changes: Arc<Changes>) -> Result<Self, Fault> {
-        let file = Opened::at(path);
+        let file = Opened::at(path)?;
         let locked = Locked::default();
         let found = locked.clone();
         let lane = Lane::start("queue-writer", move |commands| {
@@ -181,26 +182,34 @@ pub(super) fn stopped(path: &Path) -> QueueError {
 /// The file that is written to, which may no longer be the one in its place.
 struct Opened {
     path: PathBuf,
-    identity: Option<(u64, u64)>,
+    identity: (u64, u64),
 }
 
 impl Opened {
-    fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+    fn at(path: &Path) -> Result<Self, Fault> {
+        let identity = identity(path).map_err(|error| unseen(&error))?;
+        Ok(Self { path: path.to_owned(), identity })
     }
 
     /// What is accepted by a file that nobody can find any more is lost.
     fn check(&self) -> Result<(), Fault> {
-        if identity(&self.path) == self.identity {
-            return Ok(());
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unseen(&error)),
+            _ => {
+                let why = "it was removed or replaced while it was in use; stop all that use it, and start them again";
+                Err(Fault::Unusable(why.to_owned()))
+            }
         }
-        let why = "it was removed or replaced while it was in use; stop all that use it, and start them again";
-        Err(Fault::Unusable(why.to_owned()))
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+fn unseen(error: &io::Error) -> Fault {
+    Fault::Unusable(format!("it cannot be looked at: {error}"))
 }
 
 fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, file: &Opened) {
@@ -213,13 +222,13 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            if group[..together].iter().any(|command| command.is_alone()) {
-                clear_log(connection, "TRUNCATE");
-            }
             fault.at(&file.path)
         });
         if connection.total_changes() != before {
             changes.announce();
+            if committed.is_err() {
+                clear_log(connection, "TRUNCATE");
+            }
         }
         for command in group.drain(..together) {
             command.answer(committed.as_ref().map(|&()| ()), &file.path);
@@ -234,8 +243,8 @@ fn together(group: &[Box<dyn Command>]) -> usize {
 
 fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
     let execute = |sql| connection.prepare_cached(sql)?.execute([]);
-    let is_large = group.iter().any(|command| command.is_alone());
-    if is_large {
+    let before = connection.total_changes();
+    if group.iter().any(|command| command.is_alone()) {
         clear_log(connection, "PASSIVE");
     }
     execute("BEGIN IMMEDIATE")?;
@@ -247,7 +256,7 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
             if !connection.is_autocommit() {
                 execute("ROLLBACK")?;
             }
-            if is_large {
+            if command.is_alone() && connection.total_changes() != before {
                 clear_log(connection, "TRUNCATE");
             }
             return Ok(());
@@ -278,8 +287,9 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
 /// Brings what the log holds to its place. Done before much is written, so that nothing but that is in the log should it
 /// fail; done after that, so that a disk which this has filled is as it was.
 fn clear_log(connection: &Connection, how: &str) {
-    // If others are in the way, or the disk does not give it, the log stays.
-    let _ = connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+    // If others are in the way, or the disk does not give it, the log stays: nobody may write while readers are waited for.
+    let clear = || connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+    let _ = locked::without_waiting(clear);
 }
 
 fn rolled_back() -> Fault {

@@ -243,17 +243,27 @@ async fn an_attempt_whose_server_was_killed_is_not_held_against_the_job_while_it
         assert_eq!((claimed.lease.id, claimed.attempts), (id, 1), "attempt {attempt}");
         fixture.restart().await;
         queue.heartbeat(&me, &[]).await.unwrap();
-        // Whoever comes first finds that out: this process, or another one of the data directory.
-        let finder = if attempt % 2 == 0 { &queue } else { &other };
-        eventually("it is told", async || {
-            !queue.recalled(&me, std::slice::from_ref(&claimed.lease)).await.unwrap().is_empty()
-        })
-        .await;
+        // This process finds that out, or another one of the data directory does.
+        if attempt % 2 == 1 {
+            let taken = other.take_over(&worker("b")).await.unwrap();
+            assert_eq!(taken.iter().map(|(lease, _)| lease).collect::<Vec<_>>(), [&claimed.lease]);
+        } else {
+            let leases = std::slice::from_ref(&claimed.lease);
+            eventually("it is told", async || !queue.recalled(&me, leases).await.unwrap().is_empty()).await;
+        }
         let stale = queue.settle(&me, &claimed.lease, settlement(Verdict::Done, FINISH)).await;
         assert!(matches!(stale, Err(QueueError::Stale { .. })), "{stale:?}");
-        finder.take_over(&worker("b")).await.unwrap();
         assert_eq!(find(&queue, id).await.state, State::Ready);
     }
-    queue.unregister(&me).await.unwrap();
-    assert_eq!(find(&queue, id).await.history.unwrap().len(), 3);
+    let history = find(&queue, id).await.history.unwrap();
+    assert!(history.len() == 3 && history.iter().all(|one| matches!(one.verdict, Some(Verdict::Interrupted { .. }))));
+    // Its heart has beaten just now, and its process is no more.
+    let claimed = claim(&queue, &me).await.unwrap();
+    queue.heartbeat(&me, &[]).await.unwrap();
+    drop(queue);
+    fixture.restart().await;
+    let taken = other.take_over(&worker("b")).await.unwrap();
+    assert_eq!(taken.iter().map(|(lease, _)| lease).collect::<Vec<_>>(), [&claimed.lease]);
+    let last = find(&other, id).await.history.unwrap().pop().unwrap();
+    assert!(matches!(last.verdict, Some(Verdict::Lost { .. })), "{last:?}");
 }

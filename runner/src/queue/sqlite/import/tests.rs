@@ -322,7 +322,7 @@ fn every_column_of_the_file_is_exported_or_left_out_for_a_reason() {
         elsewhere.host elsewhere.jobs \
         endings.algorithm endings.attempts endings.tube endings.verdict forgotten.place jobs.algorithm jobs.host \
         jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned jobs.seq jobs.tube jobs.worker \
-        placed.body placed.kicks placed.number placed.releases placed.reserves placed.seq placed.server placed.timeouts \
+        placed.body placed.kicks placed.missed_at placed.number placed.releases placed.reserves placed.seq placed.server placed.timeouts \
         serving.beat_at serving.lease_ms serving.name serving.server serving.start serving.started_at settling.attempt \
         settling.committed settling.decision settling.instance settling.published settling.seq settling.usage \
         settling.verdict settling.wait_ms \

@@ -6,8 +6,9 @@
 //! are deleted. One that is met again, because the server had been started without its binlog, say, is a job like any
 //! other, even if its row is gone: so nothing is kept by which it would be taken for one that has ended.
 //!
-//! Those that died here and that the server has no more were deleted there, or kicked, and ended by another node. These are
-//! deleted after a time like those that were done here.
+//! Those that died here and that the server has no more were deleted there, or kicked, and ended by another node. They too
+//! have the time at which they were missed, and are deleted when that is long ago; their ids stay known, since they have
+//! ended here.
 
 use super::{Counts, Ledger, Place, host};
 use crate::job::{Digest, JobId, State};
@@ -34,14 +35,19 @@ pub(super) const MISSING: &str = "
     ORDER BY finished_at LIMIT :most";
 
 /// Only one that is dead still, and where it was looked for.
-const DEAD: &str = "
-    SELECT seq FROM jobs
-    WHERE id = :id AND state = 'dead' AND EXISTS (
-        SELECT 1 FROM placed WHERE placed.seq = jobs.seq AND server = :server AND number = :number AND body = :body)";
+const MISS_DEAD: &str = "
+    UPDATE placed SET missed_at = COALESCE(missed_at, :now)
+    WHERE server = :server AND number = :number AND body = :body AND seq = (
+        SELECT seq FROM jobs WHERE id = :id AND state = 'dead')
+    RETURNING seq, missed_at";
+
+const FIND_DEAD: &str = "
+    UPDATE placed SET missed_at = NULL WHERE seq = (SELECT seq FROM jobs WHERE id = ?1) AND missed_at IS NOT NULL";
 
 /// Whoever looks at all of them goes on where the last look has ended.
 pub(super) const UNENDED: &str = "
-    SELECT placed.seq, server, id, number, body, state, finished_at IS NOT NULL
+    SELECT placed.seq, server, id, number, body, state,
+        CASE state WHEN 'dead' THEN missed_at IS NOT NULL ELSE finished_at IS NOT NULL END
     FROM placed CROSS JOIN jobs USING (seq) WHERE placed.seq > ?1 ORDER BY placed.seq LIMIT ?2";
 
 /// As many rows are looked at in one go.
@@ -49,11 +55,11 @@ const LOOKED_AT: i64 = 20_000;
 
 /// How a job stands that the server ought to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::queue) enum Unended {
-    Waits,
-    /// It waits, and the server had it no more.
-    IsMissing,
-    IsDead,
+pub(in crate::queue) struct Unended {
+    /// It is dead, or else it waits.
+    pub(in crate::queue) is_dead: bool,
+    /// The server had it no more.
+    pub(in crate::queue) is_missing: bool,
 }
 
 impl Ledger {
@@ -75,12 +81,12 @@ impl Ledger {
                 if row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? != &*server {
                     continue;
                 }
-                let stands = match (row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?, row.get(6)?) {
-                    ("delayed" | "ready", false) => Unended::Waits,
-                    ("delayed" | "ready", true) => Unended::IsMissing,
-                    ("dead", _) => Unended::IsDead,
+                let is_dead = match row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)? {
+                    "delayed" | "ready" => false,
+                    "dead" => true,
                     _ => continue,
                 };
+                let stands = Unended { is_dead, is_missing: row.get(6)? };
                 let (number, body) = (row.get(3)?, Digest::from_bytes(row.get(4)?));
                 let place = Place { number, body, counts: Counts::default() };
                 unended.push((JobId::from_bytes(row.get(2)?), place, stands));
@@ -121,14 +127,16 @@ impl Ledger {
         let find = move |connection: &Connection, _| {
             for id in jobs {
                 connection.prepare_cached(FIND_BY_ID)?.execute([id.as_bytes()])?;
+                connection.prepare_cached(FIND_DEAD)?.execute([id.as_bytes()])?;
             }
             Ok(())
         };
         self.queue.write_for(rows, find).await
     }
 
-    /// Deletes those of the jobs that died longer ago than they are kept, and that may go.
-    pub(in crate::queue) async fn forget_dead(
+    /// Takes note of dead jobs that the server has no more, and deletes those that have been missing for longer than they
+    /// are kept, if they may go.
+    pub(in crate::queue) async fn miss_dead(
         &self,
         jobs: Vec<(JobId, Place)>,
         kept: Duration,
@@ -140,17 +148,23 @@ impl Ledger {
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
         self.queue
             .write_for(jobs.len(), move |connection, now| {
-                let mut dead = Vec::with_capacity(jobs.len());
+                let now = now.as_millisecond();
+                let before = now.saturating_sub(kept);
+                let mut long_missing = Vec::new();
                 for (id, Place { number, body, .. }) in jobs {
                     let place = named_params! {
-                        ":id": id.as_bytes(), ":server": &*server, ":number": number, ":body": body.as_bytes(),
+                        ":id": id.as_bytes(),
+                        ":server": &*server,
+                        ":number": number,
+                        ":body": body.as_bytes(),
+                        ":now": now,
                     };
-                    let mut statement = connection.prepare_cached(DEAD)?;
-                    dead.extend(statement.query_row(place, |row| row.get::<_, i64>(0)).optional()?);
+                    let missed = connection
+                        .prepare_cached(MISS_DEAD)?
+                        .query_row(place, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+                    long_missing.extend(missed.optional()?.filter(|(_, at)| *at <= before).map(|(seq, _)| seq));
                 }
-                let now = now.as_millisecond();
-                let sought = Sought { state: State::Dead, before: now.saturating_sub(kept), now };
-                sought.remove(connection, &dead).map(drop)
+                Sought { state: State::Dead, before, now }.remove(connection, &long_missing).map(drop)
             })
             .await
     }

@@ -12,7 +12,7 @@ use crate::queue::{Claimed, Lease, QueueError, WorkerId};
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much the clocks of a server and a worker may differ, and what whole seconds hide, before a job is early.
 const EARLY: Duration = Duration::from_secs(1);
@@ -75,11 +75,25 @@ pub(in crate::queue) enum Ruling {
 }
 
 impl Ledger {
-    /// Leases the job to `worker`, unless there is something in the way.
-    pub(in crate::queue) async fn sight(&self, sighting: Sighting, worker: &WorkerId) -> Result<Ruling, QueueError> {
+    /// Leases the job to `worker`, unless there is something in the way, or the reservation has lasted only `until` then.
+    pub(in crate::queue) async fn sight_until(
+        &self,
+        until: Instant,
+        sighting: Sighting,
+        worker: &WorkerId,
+    ) -> Result<Ruling, QueueError> {
         let (server, worker) = (Arc::clone(&self.server), worker.clone());
         let begun = Arc::clone(&self.queue.shared.begun);
-        self.queue.write(move |connection, now| rule(connection, &begun, &server, sighting, &worker, now)).await
+        self.queue
+            .write(move |connection, now| {
+                // Whoever was kept from the file for so long may hold nothing any more: his figures are another's by now.
+                if Instant::now() >= until {
+                    let why = format!("a reservation at {server} was over before it could be written down");
+                    return Err(QueueError::Busy(why).into());
+                }
+                rule(connection, &begun, &server, sighting, &worker, now)
+            })
+            .await
     }
 
     /// Does not hold a reservation against a job of which no attempt has come.

@@ -8,12 +8,19 @@ use crate::job::{Decision, JobId, Span, Tube, Usage, Verdict};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, failed, worker};
 use crate::queue::{Queue, Retention, Settlement, Unreadable};
 use jiff::Timestamp;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SERVER: &str = "beanstalkd://127.0.0.1:11300";
 
 fn ledger(fixture: &Fixture) -> Ledger {
     Ledger::new(fixture.queue.clone(), SERVER)
+}
+
+impl Ledger {
+    /// Leases the job on a reservation that lasts for long enough.
+    async fn sight(&self, sighting: Sighting, worker: &crate::queue::WorkerId) -> Result<Ruling, QueueError> {
+        self.sight_until(Instant::now() + Duration::from_secs(3_600), sighting, worker).await
+    }
 }
 
 /// A job that was reserved for the `reserves`-th time.
@@ -483,4 +490,14 @@ async fn a_row_that_cannot_be_read_keeps_no_worker_from_writing_down_what_it_giv
     fixture.sql("UPDATE jobs SET uncounted = -1");
     assert!(ledger.sight(seen.clone(), &worker("a")).await.is_err());
     ledger.given_back(seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_was_kept_from_the_file_until_his_reservation_was_over_changes_nothing() {
+    let fixture = Fixture::new();
+    let ledger = ledger(&fixture);
+    let mine = run(&ledger, sighting(Some(JobId::new()), &document(), 1, 2)).await.lease;
+    let late = ledger.sight_until(Instant::now(), sighting(Some(mine.id), &document(), 1, 1), &worker("b")).await;
+    assert!(matches!(late, Err(QueueError::Busy(_))), "{late:?}");
+    assert_eq!(fixture.queue.recalled(&worker("a"), std::slice::from_ref(&mine)).await.unwrap(), []);
 }

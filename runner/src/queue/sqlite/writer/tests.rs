@@ -138,6 +138,17 @@ async fn much_that_failed_leaves_nothing_in_the_log() {
     });
     assert!(much.await.is_err());
     assert_eq!(log(), 0);
+    // Nobody waits for those who read, as an export does for minutes.
+    let reader = open::reader(&path, Sharing::OneMachine).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM workers").unwrap();
+    let started = Instant::now();
+    let much = writer.call_for(FEW + 1, |connection| {
+        insert(connection, "more")?;
+        Err::<(), _>(Fault::Unusable("it was to fail".to_owned()))
+    });
+    assert!(much.await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    drop(reader);
     assert_eq!(names(&path), ["before"]);
 }
 

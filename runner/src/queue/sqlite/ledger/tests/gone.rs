@@ -2,6 +2,10 @@
 
 use super::*;
 
+const WAITS: Unended = Unended { is_dead: false, is_missing: false };
+const MISSING: Unended = Unended { is_dead: false, is_missing: true };
+const DEAD: Unended = Unended { is_dead: true, is_missing: false };
+
 #[tokio::test]
 async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again() {
     let fixture = Fixture::new();
@@ -15,17 +19,14 @@ async fn a_job_that_is_missing_is_left_out_and_forgotten_unless_it_is_met_again(
     fixture.advance(Duration::from_secs(3));
     let ended = run(&ledger, sighting(Some(done), &delayed, 3, 1)).await;
     end(&ledger, &ended, Verdict::Done, Decision::Finish).await;
-    assert_eq!(ledger.unended(0, 1).await.unwrap(), (vec![(gone, place(1), Unended::Waits)], Some(1)));
-    assert_eq!(ledger.unended(1, 9).await.unwrap(), (vec![(back, place(2), Unended::Waits)], Some(3)));
+    assert_eq!(ledger.unended(0, 1).await.unwrap(), (vec![(gone, place(1), WAITS)], Some(1)));
+    assert_eq!(ledger.unended(1, 9).await.unwrap(), (vec![(back, place(2), WAITS)], Some(3)));
     assert_eq!(ledger.unended(3, 9).await.unwrap(), (vec![], None));
     let other = Place { body: Digest::of("another"), ..place(2) };
     ledger.miss(vec![(back, other)]).await.unwrap();
     assert_eq!(ledger.page(None, 9).await.unwrap().0.len(), 3, "that was another job");
     ledger.miss(vec![(gone, place(1)), (back, place(2)), (done, place(3))]).await.unwrap();
-    assert_eq!(
-        ledger.unended(0, 9).await.unwrap().0,
-        [(gone, place(1), Unended::IsMissing), (back, place(2), Unended::IsMissing)]
-    );
+    assert_eq!(ledger.unended(0, 9).await.unwrap().0, [(gone, place(1), MISSING), (back, place(2), MISSING)]);
     let listed = async || ledger.page(None, 9).await.unwrap().0.iter().map(|one| one.record.id).collect::<Vec<_>>();
     assert_eq!(listed().await, [done]);
     let (record, _) = ledger.find(gone).await.unwrap().unwrap();
@@ -53,13 +54,18 @@ async fn a_dead_job_that_the_server_has_no_more_is_forgotten_once_it_was_kept_fo
         end(&ledger, &claimed, verdict, decision).await;
     }
     let (unended, _) = ledger.unended(0, 9).await.unwrap();
-    assert_eq!(unended.iter().map(|(id, _, stands)| (*id, *stands)).collect::<Vec<_>>(), [(dead, Unended::IsDead)]);
+    assert_eq!(unended.iter().map(|(id, _, stands)| (*id, *stands)).collect::<Vec<_>>(), [(dead, DEAD)]);
     let gone = unended.iter().map(|(id, place, _)| (*id, *place)).collect::<Vec<_>>();
     let forget = async |gone: Vec<_>| {
-        ledger.forget_dead(gone, hour).await.unwrap();
+        ledger.miss_dead(gone, hour).await.unwrap();
         ledger.find(dead).await.unwrap().is_none()
     };
-    assert!(!forget(gone.clone()).await, "it was not kept for long enough");
+    fixture.advance(2 * hour);
+    assert!(!forget(gone.clone()).await, "it was not missing for long enough");
+    // The server had only been started without its binlog.
+    ledger.found(vec![dead]).await.unwrap();
+    fixture.advance(hour);
+    assert!(!forget(gone.clone()).await, "it was missed for the first time");
     fixture.advance(hour);
     let other = Place { number: 7, ..gone[0].1 };
     assert!(!forget(vec![(dead, other), (done, gone[0].1)]).await, "that was another job");
