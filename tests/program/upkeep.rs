@@ -172,7 +172,7 @@ fn a_wrong_line_is_told_with_its_number_and_what_was_before_it_stays() -> anyhow
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        said.contains("wrong.jsonl") && said.contains("line 3: ") && said.contains("1 jobs of the lines"),
+        said.contains("wrong.jsonl") && said.matches("line 3: ").count() == 1 && said.contains("1 jobs of the lines"),
         "{said}"
     );
     assert_eq!(node.json(["list", &copy.option])?.as_array().map(Vec::len), Some(1));

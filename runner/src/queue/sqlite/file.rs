@@ -101,8 +101,7 @@ pub struct Imported {
 pub struct ImportError {
     /// What was imported.
     pub imported: Imported,
-    /// Why no more.
-    #[source]
+    /// Why no more; it is told with the rest, and so is no source of it.
     pub why: ImportFault,
 }
 

@@ -267,7 +267,7 @@ fn take(connection: &Connection, taking: Taking, worker: &WorkerId, now: i64) ->
     let spent = blame::spent(connection, seq, deaths)?;
     if spent >= granted {
         let message = format!(
-            "{spent} attempts have failed or ended without a word, as when a worker dies, and it may have {granted}"
+            "of {granted} attempts that it may have, {spent} have failed or ended without a word, as when a worker dies"
         );
         let ended = Ended { state: State::Dead, verdict: &Verdict::Lost { message }, published: None };
         settle::end(connection, seq, &ended, now)?;
