@@ -178,8 +178,8 @@ pub trait Queue: Send + Sync {
     /// be told from a claim, every claim counts. It waits for nobody, and for no sync.
     fn begin(&self, worker: &WorkerId, lease: &Lease);
 
-    /// Gives back a job whose attempt has not begun, as if it had not been claimed. Where that cannot be undone, the
-    /// attempt ends as interrupted, which does not count.
+    /// Gives back a job whose attempt has not begun, as if it had not been claimed, now or as soon as that can be written.
+    /// Where that cannot be undone, the attempt ends as interrupted, which does not count.
     ///
     /// # Errors
     /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.

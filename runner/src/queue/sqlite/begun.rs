@@ -4,6 +4,8 @@
 //! had only been claimed must not. A commit for each beginning would cost as much as the claim has saved; a few bytes
 //! in a file that is never synced cost nothing, and the system keeps them when a process dies. When the system itself
 //! has gone down they mean nothing any more: then, and whenever else they cannot be had, all that was claimed counts.
+//!
+//! A process keeps its workers' files locked while it lives, by which others tell that it does.
 
 use super::{Sharing, lock};
 use crate::job::JobId;

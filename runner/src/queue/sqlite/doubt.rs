@@ -32,8 +32,8 @@ struct Doubt {
 }
 
 impl Doubt {
-    fn of(worker: &WorkerId, claimed: Claimed) -> Self {
-        Self { worker: worker.clone(), lease: claimed.lease }
+    fn of(worker: &WorkerId, lease: Lease) -> Self {
+        Self { worker: worker.clone(), lease }
     }
 
     fn undo(&self, connection: &Connection) -> Result<(), Fault> {
@@ -58,10 +58,10 @@ pub(super) async fn undo(queue: &SqliteQueue) -> Result<(), QueueError> {
 }
 
 /// Gives a job back that has not begun, at once or as soon as that can be written; whoever claims next is told what is in
-/// the way, if anything is still. Until then nobody else gets it, and this
-/// worker does not either, since every claim undoes first what is to be undone.
+/// the way, if anything is still. Until then nobody else gets it, and this worker does not either, since every claim
+/// undoes first what is to be undone.
 pub(super) async fn give_back(queue: &SqliteQueue, worker: &WorkerId, lease: &Lease) -> Result<(), QueueError> {
-    let doubt = Doubt { worker: worker.clone(), lease: lease.clone() };
+    let doubt = Doubt::of(worker, lease.clone());
     let (worker, lease) = (worker.clone(), lease.clone());
     let work = move |connection: &Connection| match settle::give_back(connection, &worker, &lease) {
         Err(Fault::Refused(stale)) => Ok(Err(stale)),
@@ -97,7 +97,7 @@ pub(super) async fn claim(
     let (doubtful, worker) = (Arc::clone(&queue.shared.doubtful), worker.clone());
     let doubt = move |made: Option<(Vec<Claimed>, Vec<Doubt>)>| {
         let (claimed, doubts) = made.unwrap_or_default();
-        let new = claimed.into_iter().map(|claimed| Doubt::of(&worker, claimed));
+        let new = claimed.into_iter().map(|claimed| Doubt::of(&worker, claimed.lease));
         lock(&doubtful.0).extend(doubts.into_iter().chain(new));
     };
     queue.shared.writer.call_or_doubt(work, doubt).await.map(|(claimed, _)| claimed)
@@ -109,6 +109,7 @@ mod tests {
     use crate::job::{Document, State};
     use crate::queue::Queue;
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use crate::queue::sqlite::{Sharing, open};
     use std::time::Duration;
 
     /// Has the next commit fail after all that was to be in it was done.
@@ -143,8 +144,7 @@ mod tests {
         let id = fixture.submit(Document { expires: Some("1h".parse().unwrap()), ..document() }).await;
         let before = fixture.find(id).await;
         let claimed = fixture.claim("a").await.unwrap();
-        let other =
-            crate::queue::sqlite::open::writer(&fixture.path(), crate::queue::sqlite::Sharing::OneMachine).unwrap();
+        let other = open::writer(&fixture.path(), Sharing::OneMachine).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         fixture.queue.give_back(&worker("a"), &claimed).await.unwrap();
         other.execute_batch("ROLLBACK").unwrap();
@@ -161,12 +161,12 @@ mod tests {
         let before = fixture.find(id).await;
         // As if this had been answered with an error.
         let made = fixture.claim("a").await.unwrap();
-        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made));
+        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made.lease));
         assert!(fixture.queue.claim(&worker("b"), &["other".parse().unwrap()], 1).await.unwrap().is_empty());
         assert_eq!(fixture.find(id).await, before);
         // Nor need there be another claim.
         let made = fixture.claim("a").await.unwrap();
-        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made));
+        lock(&fixture.queue.shared.doubtful.0).push(Doubt::of(&worker("a"), made.lease));
         fixture.queue.take_over(&worker("b")).await.unwrap();
         assert_eq!(fixture.find(id).await, before);
         // What is claimed after that is no longer in doubt.
