@@ -30,6 +30,8 @@ pub(super) struct Unsteady {
     keeps_claims: AtomicBool,
     /// The most jobs that were asked for at once.
     most: AtomicUsize,
+    /// Jobs that were claimed, each as often as it was.
+    claimed: AtomicUsize,
     /// Whether settles have to wait.
     holds_settles: watch::Sender<bool>,
     pub(super) ignores_heartbeats: AtomicBool,
@@ -57,7 +59,9 @@ impl Queue for Unsteady {
     async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError> {
         unless(&self.fails_to_claim)?;
         self.most.fetch_max(most, Ordering::SeqCst);
-        self.queue.claim(worker, tubes, most).await
+        let claimed = self.queue.claim(worker, tubes, most).await?;
+        self.claimed.fetch_add(claimed.len(), Ordering::SeqCst);
+        Ok(claimed)
     }
     async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError> {
         self.heard.fetch_add(1, Ordering::SeqCst);
@@ -156,6 +160,7 @@ impl Fixture {
             fails_after_settling: AtomicBool::default(),
             keeps_claims: AtomicBool::default(),
             most: AtomicUsize::default(),
+            claimed: AtomicUsize::default(),
             holds_settles: watch::Sender::new(false),
             ignores_heartbeats: AtomicBool::default(),
             is_locked: AtomicBool::default(),

@@ -93,6 +93,25 @@ async fn a_job_that_one_node_has_given_back_is_not_dead_for_another() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_down_is_taken_back_and_can_be_submitted_again() {
+    let Some(fixture) = Fixture::new().await else { return };
+    let queue = fixture.queue("a");
+    queue.register(&worker("a")).await.unwrap();
+    let jobs = vec![document(); 3].into_iter().map(|document| Submission { id: JobId::new(), document });
+    let jobs = jobs.collect::<Vec<_>>();
+    let file = rusqlite::Connection::open(fixture.ledger("a")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END";
+    file.execute_batch(full).unwrap();
+    let refused = queue.submit(jobs.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("3 of 3 jobs had been put: 3 were taken back"), "{refused}");
+    let waiting = async || fixture.connection().await.stats().await.unwrap().jobs.ready;
+    assert_eq!(waiting().await, 0);
+    file.execute_batch("DROP TRIGGER full").unwrap();
+    queue.submit(jobs).await.unwrap();
+    assert_eq!(waiting().await, 3);
+}
+
+#[tokio::test]
 async fn who_cannot_write_anything_down_reserves_nothing() {
     let Some(fixture) = Fixture::new().await else { return };
     let (full, other, me) = (fixture.queue("full"), fixture.queue("b"), worker("full"));

@@ -1,7 +1,7 @@
 //! What happens to attempts on their way into a slot, and behind it.
 
 use super::*;
-use crate::job::Shape;
+use crate::job::{Input, Shape};
 use crate::results::Results;
 use std::io;
 use std::time::Instant;
@@ -170,6 +170,25 @@ async fn nothing_is_claimed_ahead_where_that_cannot_be_undone() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!((fixture.count(State::Running).await, fixture.count(State::Ready).await), (1, quick.len() as u64));
     assert_eq!(fixture.queue.most.load(Ordering::SeqCst), 1);
+    running.shutdown.send_replace(Shutdown::Now);
+    assert_eq!(running.end().await, 1);
+}
+
+#[tokio::test]
+async fn no_more_documents_wait_in_memory_than_have_a_place_there() {
+    let fixture = Fixture::new();
+    let endless = fixture.submit_endless().await;
+    let large = Input::One(format!("data:,{}", "x".repeat(3 << 20)).parse().unwrap());
+    let document = Document { input: Some(large), ..Document::new("unknown".parse().unwrap()) };
+    let jobs = (0..12).map(|_| Submission { id: JobId::new(), document: document.clone() });
+    fixture.queue.submit(jobs.collect()).await.unwrap();
+    let mut running = fixture.start_after(options(1), |worker| {
+        (0..100).for_each(|_| worker.shared.pace.ended(Duration::ZERO, Instant::now() + Duration::from_secs(5)));
+    });
+    assert_eq!(running.told().await, Told::Started(endless, 1));
+    // They wait for a tenth of a second for a slot, and are given back.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(fixture.queue.claimed.load(Ordering::SeqCst), 1 + 6, "6 of 3 MiB are more than 16 MiB");
     running.shutdown.send_replace(Shutdown::Now);
     assert_eq!(running.end().await, 1);
 }
