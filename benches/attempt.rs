@@ -10,9 +10,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use longboat::config::{LimitsConfig, NanBits};
 use longboat::execute::{Attempt, Executor};
 use longboat::fetch::Fetcher;
-use longboat::job::{Document, Job, JobId, Limits, Shape, State};
+use longboat::job::{Digest, Document, FileEntry, Job, JobId, Limits, Shape, State};
 use longboat::policy::{Purpose, Rules, UrlPolicy};
-use longboat::registry::Registry;
+use longboat::queue::Modules as _;
+use longboat::queue::sqlite::SqliteQueue;
 use longboat::results::Results;
 use longboat::sandbox::{Metering, Scratch};
 use longboat_benches::contest::{self, Contender, Times};
@@ -54,7 +55,7 @@ fn measure(criterion: &mut Criterion) -> anyhow::Result<()> {
             drop(guests.runtime.block_on(guests.sandbox.run(Arc::clone(&command), run("{}"))));
         }),
         Contender::new("algorithm of the SDK", || drop(guests.run(&sailor, run(SAILOR)))),
-        Contender::new("stage, seal, expose", || node.keep_a_result().expect("the disk takes it")),
+        Contender::new("stage, seal, expose", || node.keep_a_file().expect("the disk takes it")),
         Contender::new("stage, execute, seal, expose", || node.attempt(&guests).expect("the disk takes it")),
     ];
     let mut group = criterion.benchmark_group("attempt");
@@ -101,10 +102,11 @@ struct Node {
 
 impl Node {
     fn new(guests: &Guests, directory: &Path, module: &[u8]) -> anyhow::Result<Self> {
-        let registry = Registry::open(&directory.join("algorithms"))?;
-        registry.add("noop".parse()?, module, Shape::Command)?;
+        let queue = SqliteQueue::open(&directory.join("queue.db"))?;
+        guests.runtime.block_on(queue.add(&"noop".parse()?, Shape::Command, module.to_vec()))?;
         let fetcher = Fetcher::new(UrlPolicy::new(Purpose::Input, Rules::default()), directory.to_owned())?;
-        let executor = Executor::new(Arc::clone(&guests.sandbox), registry, fetcher, LimitsConfig::default());
+        let (sandbox, cache) = (Arc::clone(&guests.sandbox), directory.join("algorithms"));
+        let executor = Executor::new(sandbox, Arc::new(queue), cache, fetcher, LimitsConfig::default());
         Ok(Self {
             executor,
             results: Results::open(&directory.join("results"))?,
@@ -113,21 +115,25 @@ impl Node {
     }
 
     fn attempt(&self, guests: &Guests) -> anyhow::Result<()> {
-        let job = Job { id: JobId::new(), submitted_at: jiff::Timestamp::now(), document: self.document.clone() };
-        let staging = self.results.stage(job.id, 1);
+        let (submitted_at, document) = (jiff::Timestamp::now(), self.document.clone());
+        let job = Arc::new(Job { id: JobId::new(), submitted_at, module: None, document });
+        let staging = self.results.stage(job.id, 1)?;
         let scratch = Scratch::when_needed(staging.scratch());
-        let attempt = Attempt::start(job.clone(), 1, Limits::default(), Instant::now());
+        let attempt = Attempt::start(Arc::clone(&job), 1, Limits::default(), Instant::now());
         let mut executed = guests.runtime.block_on(self.executor.execute(attempt, scratch));
         ensure!(executed.verdict.is_done(), "{:?}", executed.verdict);
-        let document = executed.report().publish(&job, 1, State::Done, || staging.files())?;
-        let _sealed = staging.seal(&serde_json::to_vec(&document)?, &executed.log, true)?;
-        Ok(self.results.expose(job.id, 1)?)
+        let document = executed.publish(&job, 1, State::Done, || staging.files())?;
+        serde_json::to_vec(&document)?;
+        drop(staging.keep(&document.files)?);
+        Ok(())
     }
 
-    fn keep_a_result(&self) -> std::io::Result<()> {
-        let id = JobId::new();
-        let _sealed = self.results.stage(id, 1).seal(b"null", b"", true)?;
-        self.results.expose(id, 1)
+    fn keep_a_file(&self) -> std::io::Result<()> {
+        let staging = self.results.stage(JobId::new(), 1)?;
+        staging.files()?.write("result.csv", "1,2\n")?;
+        let file = FileEntry { name: "result.csv".to_owned(), size: 4, sha256: Digest::of("1,2\n").hex() };
+        drop(staging.keep(&[file])?);
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use longboat::job::{Document, JobId, Tube};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Queue, QueueError, Submission, WorkerId};
+use longboat::queue::{Jobs as _, QueueError, Submission, Work as _, WorkerId};
 use longboat_benches::contest::{self, Contender};
 use longboat_benches::{claimant, table};
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl Bench {
                 async move {
                     let claimed =
                         queue.claim(&worker, &[Tube::default()], 1).await?.pop().expect("a job for each was submitted");
-                    queue.settle(&worker, &claimed.lease, claimant::done()).await
+                    queue.settle(&worker, &claimed.lease, claimant::done()).await.map(drop)
                 }
             });
         }

@@ -5,14 +5,15 @@
 //! counts. `cargo bench -p longboat-benches --bench throughput`; with `-- --large` at the end the longest queue has five
 //! million jobs instead of 500,000, which takes minutes and 10 GB of disk.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use longboat::job::{Document, JobId, Span, Tube};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Queue, Submission};
+use longboat::queue::{Jobs as _, Submission};
 use longboat_benches::contest::{self, Contender, is_measuring};
 use longboat_benches::node::Node;
 use longboat_benches::noop::Noop;
 use longboat_benches::{claimant, table};
+use longboat_tests::build;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -62,33 +63,65 @@ fn fill(runtime: &Runtime, queue: &SqliteQueue, jobs: usize, document: &Document
     Ok(())
 }
 
-/// From nothing to results on disk, with the slots that a node has by itself.
+/// From nothing to results on disk, with the slots that a node has by itself, against the bare cost of the rows.
 fn end_to_end(runtime: &Runtime, data: &Path, noop: &Noop) -> anyhow::Result<()> {
     let (jobs, singles) = if is_measuring() { (JOBS, SINGLES) } else { (50, 5) };
-    let node = Node::at(data, "noop", &noop.module)?;
+    let sailor = build::algorithm("drunken-sailor")?;
     let mut rows = Vec::new();
-    let mut row = |what: &str, jobs: usize, start: Instant| {
-        let seconds = start.elapsed().as_secs_f64();
-        let each = table::seconds(seconds / jobs as f64);
-        rows.push(vec![what.to_owned(), jobs.to_string(), each, format!("{:.0}", jobs as f64 / seconds)]);
+    let bare = bare_rows(&data.join("bare.db"), jobs)?;
+    let mut row = |what: &str, jobs: usize, took: Duration| {
+        let seconds = took.as_secs_f64();
+        let (each, rate) = (table::seconds(seconds / jobs as f64), jobs as f64 / seconds);
+        rows.push(vec![what.to_owned(), jobs.to_string(), each, format!("{rate:.0}"), format!("{:.2}", rate / bare)]);
     };
-    let queue = open(data)?;
-    let start = Instant::now();
-    for _ in 0..singles {
-        runtime.block_on(queue.submit(vec![Submission { id: JobId::new(), document: document() }]))?;
+    row("bare rows of 1 KiB, in commits of 64", jobs, Duration::from_secs_f64(jobs as f64 / bare));
+    let mut bytes = Vec::new();
+    for (name, module, what) in [("noop", &noop.module, "a plain command"), ("sailor", &sailor, "the SDK's algorithm")]
+    {
+        let directory = data.join(name);
+        let node = Node::at(&directory, name, module)?;
+        let document = Document::read(&format!(r#"{{"algorithm": "{name}", "params": {{"mode": "normal"}}}}"#))?;
+        let queue = open(&directory)?;
+        let start = Instant::now();
+        for _ in 0..singles {
+            runtime.block_on(queue.submit(vec![Submission { id: JobId::new(), document: document.clone() }]))?;
+        }
+        row("submit, one by one", singles, start.elapsed());
+        let start = Instant::now();
+        fill(runtime, &queue, jobs - singles, &document)?;
+        row("submit, 10,000 in a call", jobs - singles, start.elapsed());
+        drop(queue);
+        let start = Instant::now();
+        node.work(&["--until-empty"])?;
+        row(&format!("work on {what}, from the queue to the published result"), jobs, start.elapsed());
+        let verdicts = node.verdicts()?;
+        ensure!(verdicts.get("done") == Some(&jobs) && verdicts.len() == 1, "not all jobs are done: {verdicts:?}");
+        let size = std::fs::metadata(directory.join("queue.db"))?.len() - std::fs::metadata(module)?.len();
+        bytes.push(format!("{what}: {} bytes of queue.db a job", size / jobs as u64));
     }
-    row("submit, one by one", singles, start);
-    let start = Instant::now();
-    fill(runtime, &queue, jobs - singles, &document())?;
-    row("submit, 10,000 in a call", jobs - singles, start);
-    drop(queue);
-    let start = Instant::now();
-    node.work(&["--until-empty"])?;
-    row("work, from the queue to the published result", jobs, start);
-    let verdicts = node.verdicts()?;
-    ensure!(verdicts.get("done") == Some(&jobs) && verdicts.len() == 1, "not all jobs are done: {verdicts:?}");
-    table::print("Jobs that do nothing, durable", &["", "jobs", "each", "jobs a second"], rows);
+    let header = ["", "jobs", "each", "jobs a second", "of the bare rate"];
+    table::print("Jobs that do nothing, durable", &header, rows);
+    println!("{}", bytes.join("\n"));
     Ok(())
+}
+
+/// How many rows of 1 KiB one thread writes in a second, synced in commits of 64.
+fn bare_rows(path: &Path, rows: usize) -> anyhow::Result<f64> {
+    std::fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+    let connection = rusqlite::Connection::open(path)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = wal; PRAGMA synchronous = full; CREATE TABLE rows (id INTEGER PRIMARY KEY, bytes BLOB);",
+    )?;
+    let bytes = [7_u8; 1024];
+    let start = Instant::now();
+    for first in (0..rows).step_by(CLAIMED) {
+        connection.execute_batch("BEGIN")?;
+        for _ in first..rows.min(first + CLAIMED) {
+            connection.prepare_cached("INSERT INTO rows (bytes) VALUES (?1)")?.execute([&bytes[..]])?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    Ok(rows as f64 / start.elapsed().as_secs_f64())
 }
 
 /// A queue with many jobs, of which most are of one kind.

@@ -1,24 +1,20 @@
-//! Whoever claims and settles jobs without running them.
+//! A worker that claims and settles jobs without running them.
 
 use longboat::job::{Decision, Document, JobId, Tube, Usage, Verdict};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Home, Queue, Settlement, Submission, WorkerId};
+use longboat::queue::{Jobs as _, Outcome, Settlement, Submission, Work as _, WorkerId};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// A worker as the queue sees it.
 pub fn worker() -> WorkerId {
-    WorkerId {
-        start: JobId::new(),
-        name: "bench".to_owned(),
-        lease: Duration::from_secs(15),
-        home: Home { store: JobId::new(), public_url: None },
-    }
+    WorkerId { start: JobId::new(), name: "bench".to_owned(), lease: Duration::from_secs(15), public_url: None }
 }
 
 /// The settlement of a job that is done.
 pub fn done() -> Settlement {
-    Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), published: true }
+    let outcome = Outcome { document: vec![b'x'; 800].into(), ..Outcome::default() };
+    Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage: Usage::default(), outcome }
 }
 
 /// How long claiming and settling took.

@@ -68,6 +68,14 @@ impl Node {
         self.0.start(["up"].iter().chain(options))
     }
 
+    /// Starts serving results, without a worker.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn serve(&self) -> anyhow::Result<Server> {
+        self.0.start(["serve"])
+    }
+
     /// Submits all of these jobs in one transaction.
     ///
     /// # Errors

@@ -4,21 +4,18 @@ mod act;
 mod filter;
 mod job;
 mod look;
-mod queue;
-mod reference;
-mod run;
+mod markdown;
 
 pub use act::{ActArgs, CancelArgs, ChangeArgs, PauseArgs, Unset, UpdateArgs};
 pub use filter::{ChosenArgs, FilterArgs};
-pub use job::{JobArgs, SubmitArgs};
-pub use look::{Column, ListArgs, LogsArgs, ResultArgs, WaitArgs};
-pub use queue::QueueCommand;
-pub use reference::Reference;
-pub use run::RunArgs;
+pub use job::{JobArgs, RunArgs, SubmitArgs};
+pub use look::{Column, ListArgs, LogsArgs, ResultArgs, ShowArgs, WaitArgs};
+pub use markdown::manual;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use longboat::config::parse_public_url;
+use longboat::intake;
 use longboat::job::{AlgorithmName, Tube};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,7 +25,7 @@ use url::Url;
 #[derive(Debug, Parser)]
 #[command(name = "longboat", version, about, long_about = None, max_term_width = 110)]
 pub struct Cli {
-    /// What every command takes.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
     /// What to do.
@@ -36,22 +33,22 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Where everything is kept [default: the platform's data directory]
     #[arg(long, value_name = "DIR", env = "LONGBOAT_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// The queue, as sqlite:PATH or beanstalkd://HOST:PORT [default: queue.db in the data directory]
+    /// The queue, as sqlite:PATH [default: queue.db in the data directory]
     #[arg(long, value_name = "URL", env = "LONGBOAT_QUEUE", global = true)]
     pub queue: Option<String>,
-    /// The queue's file is used by several machines, or lies where they could; all who use it must say so
+    /// The queue's file is on a disk that several machines share; every program that uses it must say so
     #[arg(long, env = "LONGBOAT_SHARED", global = true, value_parser = BoolishValueParser::new())]
     pub shared: bool,
     /// The configuration [default: config.toml in the data directory, if it is there]
     #[arg(long, value_name = "FILE", env = "LONGBOAT_CONFIG", global = true)]
     pub config: Option<PathBuf>,
-    /// How to print what was asked for
+    /// The format of what is printed to standard output
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: Format,
     /// Print more about what is going on; twice for even more
@@ -67,7 +64,7 @@ pub enum Format {
     Human,
     /// For programs.
     Json,
-    /// For both.
+    /// For people and programs.
     Yaml,
 }
 
@@ -76,7 +73,7 @@ pub enum Format {
 pub enum Command {
     /// Run an algorithm once, here and now, under the limits of production
     Run(Box<RunArgs>),
-    /// Register algorithms, and look at those that are
+    /// Register algorithms, and list them
     #[command(subcommand)]
     Algorithm(AlgorithmCommand),
     /// Put jobs into the queue, and print their ids
@@ -86,10 +83,10 @@ pub enum Command {
         /// How to work.
         #[command(flatten)]
         worker: WorkerArgs,
-        /// Where the results are for others.
+        /// Where other nodes find the results.
         #[command(flatten)]
         public: PublicArgs,
-        /// Behind which walls.
+        /// How the process is confined.
         #[command(flatten)]
         walls: WallArgs,
     },
@@ -98,10 +95,10 @@ pub enum Command {
         /// How to serve.
         #[command(flatten)]
         serve: ServeArgs,
-        /// Where the results are for others.
+        /// Where other nodes find the results.
         #[command(flatten)]
         public: PublicArgs,
-        /// Behind which walls.
+        /// How the process is confined.
         #[command(flatten)]
         walls: WallArgs,
     },
@@ -113,65 +110,103 @@ pub enum Command {
         /// How to serve.
         #[command(flatten)]
         serve: ServeArgs,
-        /// Where the results are for others.
+        /// Where other nodes find the results.
         #[command(flatten)]
         public: PublicArgs,
-        /// Behind which walls.
+        /// How the process is confined.
         #[command(flatten)]
         walls: WallArgs,
     },
     /// List jobs, oldest first
     List(Box<ListArgs>),
-    /// Show all that is known of a job
-    Show {
-        /// The job's id, or the number that a beanstalkd server has given to it
-        #[arg(value_name = "ID")]
-        job: Reference,
-    },
-    /// Show how the queue stands
+    /// Show a job with its history
+    Show(ShowArgs),
+    /// Show counts, waiting times and workers of the queue
     Status,
     /// Wait until jobs have ended; exit with 1 if any is not done
     Wait(Box<WaitArgs>),
     /// Print the log of a job's last attempt
     Logs(LogsArgs),
-    /// Print a job's result
+    /// Print a job's result document
     Result(ResultArgs),
-    /// End jobs that have not ended; a running one is stopped at once
+    /// End jobs; a running one is stopped at once
     ///
-    /// By a filter without --state: those that are held, delayed, ready or running.
+    /// A filter without --state chooses held, delayed, ready and running jobs.
     Cancel(Box<CancelArgs>),
     /// Keep waiting jobs from being started
     ///
-    /// By a filter without --state: those that are delayed or ready.
+    /// A filter without --state chooses delayed and ready jobs.
     Hold(Box<ActArgs>),
     /// End the hold on jobs
     ///
-    /// By a filter without --state: those that are held.
+    /// A filter without --state chooses held jobs.
     Release(Box<ActArgs>),
-    /// Have dead jobs tried again, as often as they were at first, and delayed ones at once
+    /// Give dead jobs `max_attempts` more attempts, and start delayed jobs at once
     ///
-    /// By a filter without --state: those that are dead.
+    /// A filter without --state chooses dead jobs.
     Kick(Box<ActArgs>),
     /// Change jobs that wait or are dead
     ///
-    /// By a filter without --state: those that are held, delayed, ready or dead. The options that choose jobs have the
-    /// names that they have with the other commands, so --set-tube, --set-tag, --set-host and --set-algorithm change
-    /// what --tube, --tag, --host and --algorithm look for.
+    /// A filter without --state chooses held, delayed, ready and dead jobs. --tube, --tag, --host and
+    /// --algorithm choose jobs, as with the other commands; --set-tube, --set-tag, --set-host and
+    /// --set-algorithm change them.
     Update(Box<UpdateArgs>),
     /// Remove jobs that do not run, with their results; their ids stay known
     ///
-    /// By a filter without --state: all but those that are running.
+    /// A filter without --state chooses all jobs that do not run.
     Delete(Box<ActArgs>),
-    /// Have no job of a tube started; those that run go on
+    /// Start no more jobs of a tube; running jobs go on
     Pause(PauseArgs),
     /// End the pause of a tube
     Resume {
         /// The tube
         tube: Tube,
     },
-    /// Look after the queue's SQLite file; where a server keeps the queue, after what this node remembers of it
+    /// Look after the queue's SQLite file
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Print the manual of the command line as Markdown
+    #[command(hide = true)]
+    HelpMarkdown,
+    /// Look at the servers that jobs are taken from
+    #[command(subcommand)]
+    Intake(IntakeCommand),
+}
+
+/// What to do with the queue's file.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Copy the queue, as it is at one moment, while workers go on
+    Backup {
+        /// The copy; it appears once it is complete and on disk
+        file: PathBuf,
+        /// Replace an earlier copy
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Check that the file is intact and its contents are consistent; exit with 1 if not
+    Check,
+    /// Write all jobs with their history, and the ids of deleted jobs, as JSON lines
+    Export {
+        /// Where to; - is standard output. The queue's write-ahead log grows until the export has been read
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        file: PathBuf,
+        /// Replace an earlier export
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Add exported jobs; jobs that the queue knows already stay as they are
+    Import {
+        /// The export; - is standard input
+        file: PathBuf,
+    },
+}
+
+/// What to do with intakes.
+#[derive(Debug, Subcommand)]
+pub enum IntakeCommand {
+    /// List what was taken from servers and is no job, with the reason
+    List,
 }
 
 /// What to do with algorithms.
@@ -213,9 +248,13 @@ pub struct WorkerArgs {
     /// End after this many attempts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_jobs: Option<u64>,
-    /// End once nothing is left that this worker could ever take
+    /// End once no job is left that this worker could ever take
     #[arg(long)]
     pub until_empty: bool,
+    /// Take jobs from this server into the queue, from these tubes or else from the worker's; may be given
+    /// many times
+    #[arg(long = "intake", value_name = "beanstalkd://HOST:PORT[/TUBE…]")]
+    pub intakes: Vec<intake::Address>,
 }
 
 /// How to serve.
@@ -226,19 +265,19 @@ pub struct ServeArgs {
     pub listen: Option<SocketAddr>,
 }
 
-/// Where the results are for others.
+/// Where other nodes find the results.
 #[derive(Debug, Args)]
 pub struct PublicArgs {
-    /// Where this node's results are served to others, such as https://node1.example.org: nodes that share the queue
-    /// redirect there. `worker` and the `serve` beside it need the same
+    /// Where others can read this node's results, such as https://node1.example.org. Other nodes of the same
+    /// queue redirect there. Give `worker` and the `serve` beside it the same URL
     #[arg(long, value_name = "URL", value_parser = parse_public_url)]
     pub public_url: Option<Url>,
 }
 
-/// Behind which walls to do it.
+/// How the process is confined.
 #[derive(Debug, Args)]
 pub struct WallArgs {
-    /// Do not start unless the kernel can confine this process in every way that it knows how to use
+    /// Do not start unless the kernel supports every kind of confinement
     #[arg(long)]
     pub require_confinement: bool,
 }

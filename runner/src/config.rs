@@ -3,17 +3,16 @@
 //! Values come from a TOML file, and from environment variables such as `LONGBOAT__WORKER__SLOTS=8`, which
 //! win. What is left out has the default that is written beside it here.
 
-mod choice;
+mod load;
 mod public_url;
-mod retention;
 
-pub use choice::{ConfinementMode, EpochChecks, NanBits};
+pub use load::ConfigError;
 pub use public_url::{PublicUrlError, parse_public_url};
-pub use retention::{Keep, RetentionConfig};
 
 use crate::job::{Limits, LimitsRequest, Span};
 use crate::policy::Rules;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IntoDeserializer as _, value};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use url::Url;
 
 /// Jobs are kept for at least this long.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+const FOREVER: &str = "forever";
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,16 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// How results are served.
     pub http: HttpConfig,
+    /// Where a worker takes jobs in from.
+    pub intake: IntakeConfig,
+}
+
+/// Where a worker takes jobs in from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IntakeConfig {
+    /// Servers, as `beanstalkd://HOST:PORT[/TUBE…]`; `--intake` names others instead.
+    pub servers: Vec<String>,
 }
 
 /// What jobs may use.
@@ -58,7 +68,7 @@ impl Default for LimitsConfig {
 }
 
 /// What is left out of a ceiling is the default ceiling, not the default limit.
-fn over_ceiling<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+fn over_ceiling<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Ceiling {
@@ -81,13 +91,13 @@ pub struct WorkerConfig {
     /// The name that pinned jobs use; the host's name if absent.
     pub name: Option<String>,
     /// Where deadlines are looked at.
-    #[serde(deserialize_with = "choice::named")]
+    #[serde(deserialize_with = "load::named")]
     pub epoch_checks: EpochChecks,
     /// Which bits a guest's NaNs have.
-    #[serde(deserialize_with = "choice::named")]
+    #[serde(deserialize_with = "load::named")]
     pub nan_bits: NanBits,
     /// Whether the process takes from itself what it does not need; `serve` obeys it too.
-    #[serde(deserialize_with = "choice::named")]
+    #[serde(deserialize_with = "load::named")]
     pub confinement: ConfinementMode,
     /// How long a lease lasts without a heartbeat.
     pub lease: Span,
@@ -110,6 +120,119 @@ impl Default for WorkerConfig {
     }
 }
 
+/// Where deadlines are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpochChecks {
+    /// In every loop of the guest.
+    #[default]
+    InGuest,
+    /// Between slices of fuel: compute is somewhat faster (the bench `kernels`), and slices stay below a millisecond.
+    AtSlices,
+}
+
+/// Which bits a NaN has that comes out of arithmetic; WebAssembly leaves that open.
+///
+/// They show only where a guest looks at a NaN's bits or writes them down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NanBits {
+    /// Those of the processor's instructions: alike wherever the same machine code runs, which provenance names.
+    #[default]
+    Platform,
+    /// The canonical ones: alike on every machine. Arithmetic takes about twice as long.
+    Canonical,
+}
+
+/// Whether the process takes from itself what it does not need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfinementMode {
+    /// As far as the kernel can.
+    #[default]
+    BestEffort,
+    /// Wholly, or it does not start.
+    Required,
+    /// Not at all.
+    Off,
+}
+
+/// How long jobs are kept after they have ended, with their history and results.
+///
+/// Dead jobs wait for somebody to look into them, so these do not go by themselves unless that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Those that are done.
+    pub done: Keep,
+    /// Those that are dead.
+    pub dead: Keep,
+    /// Those that were cancelled.
+    pub cancelled: Keep,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let month = Keep::For(Span(Duration::from_secs(30 * 24 * 3600)));
+        Self { done: month, dead: Keep::Forever, cancelled: month }
+    }
+}
+
+impl RetentionConfig {
+    /// All of them, with their names in the configuration.
+    fn named(&self) -> [(&'static str, Keep); 3] {
+        [("done", self.done), ("dead", self.dead), ("cancelled", self.cancelled)]
+    }
+}
+
+/// How long something is kept: a duration, or `"forever"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Until somebody deletes it.
+    Forever,
+    /// So long, and not much longer.
+    For(Span),
+}
+
+impl Keep {
+    /// The duration, if there is an end to it.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Keep::Forever => None,
+            Keep::For(span) => Some(span.0),
+        }
+    }
+}
+
+impl Serialize for Keep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Keep::Forever => serializer.serialize_str(FOREVER),
+            Keep::For(span) => span.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "\"forever\", or a duration such as \"30d\"")]
+        enum Written {
+            Seconds(f64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) if text == FOREVER => Ok(Keep::Forever),
+            Written::Text(text) => text.parse().map(Keep::For).map_err(|why: String| format!("{why}; or {FOREVER:?}")),
+            Written::Seconds(seconds) => {
+                let seconds: value::F64Deserializer<value::Error> = seconds.into_deserializer();
+                Span::deserialize(seconds).map(Keep::For).map_err(|why| why.to_string())
+            }
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
 /// How results are served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -127,73 +250,46 @@ impl Default for HttpConfig {
     }
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// It cannot be read as a configuration.
-    #[error("{0}")]
-    Unreadable(String),
-    /// Two of its values do not go together.
-    #[error("{0}")]
-    Contradiction(String),
-}
-
-impl From<config::ConfigError> for ConfigError {
-    /// What is wrong with a value, after the key that it has.
-    fn from(error: config::ConfigError) -> Self {
-        Self::Unreadable(match error {
-            config::ConfigError::At { error, key: Some(key), origin: None } => format!("{key}: {error}"),
-            error => error.to_string(),
-        })
-    }
-}
-
 impl Config {
     /// Reads `file`, if there is one, and the environment.
     ///
     /// # Errors
-    /// [`ConfigError`], which names the key.
+    /// [`ConfigError`], which names the key, where it stands, and what to do.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut builder = config::Config::builder();
-        if let Some(file) = file {
-            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
-        }
-        let environment =
-            config::Environment::with_prefix("LONGBOAT").prefix_separator("__").separator("__").try_parsing(true);
-        let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
-        config.checked()
+        load::load(file, std::env::vars_os())
     }
 
-    fn checked(self) -> Result<Self, ConfigError> {
-        let refuse = |message: String| Err(ConfigError::Contradiction(message));
+    /// The first key whose value does not go together with the others, and why.
+    fn contradiction(&self) -> Option<(String, String)> {
         let (default, ceiling) = (self.limits.default.values(), self.limits.ceiling.values());
         for ((limit, default), (_, ceiling)) in default.into_iter().zip(ceiling) {
             if default > ceiling {
-                return refuse(format!(
-                    "limits.default.{limit} is {} and limits.ceiling.{limit} is {}: no job could be submitted; \
-                     lower the default or raise the ceiling",
-                    limit.display(default),
-                    limit.display(ceiling)
-                ));
+                let (default, ceiling) = (limit.display(default), limit.display(ceiling));
+                let why = format!(
+                    "it is {default}, and limits.ceiling.{limit} is {ceiling}: no job could be submitted; lower the \
+                     default or raise the ceiling"
+                );
+                return Some((format!("limits.default.{limit}"), why));
             }
         }
-        if self.worker.slots == Some(0) || self.worker.threads == Some(0) {
-            return refuse("worker.slots and worker.threads: at least 1".to_owned());
+        for (name, count) in [("slots", self.worker.slots), ("threads", self.worker.threads)] {
+            if count.is_some_and(|count| !(1..=1024).contains(&count)) {
+                return Some((format!("worker.{name}"), "at least 1 and at most 1024".to_owned()));
+            }
         }
-        if self.worker.slots.is_some_and(|slots| slots > 1024)
-            || self.worker.threads.is_some_and(|threads| threads > 1024)
-        {
-            return refuse("worker.slots and worker.threads: at most 1024".to_owned());
+        if self.worker.heartbeat.0.is_zero() {
+            return Some(("worker.heartbeat".to_owned(), "more than 0".to_owned()));
         }
-        if self.worker.lease.0 < self.worker.heartbeat.0 * 2 || self.worker.heartbeat.0.is_zero() {
-            return refuse("worker.lease: at least twice worker.heartbeat, which is more than 0".to_owned());
+        if self.worker.lease.0 < self.worker.heartbeat.0 * 2 {
+            return Some(("worker.lease".to_owned(), "at least twice worker.heartbeat".to_owned()));
         }
         for (name, keep) in self.retention.named() {
             if keep.duration().is_some_and(|kept| kept < SHORTEST_RETENTION) {
-                return refuse(format!("retention.{name}: at least 1s, so that a result can be read, or \"forever\""));
+                let why = "at least 1s, so that a result can be read, or \"forever\"";
+                return Some((format!("retention.{name}"), why.to_owned()));
             }
         }
-        Ok(self)
+        None
     }
 }
 

@@ -1,27 +1,31 @@
 //! One attempt, from a job to what came of it. It knows no queue.
 
-mod report;
-
-pub use report::Report;
+mod library;
 
 use crate::body::Body;
 use crate::config::LimitsConfig;
 use crate::fetch::{Allowance, Fetcher};
-use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, Usage, Verdict};
+use crate::job::{Digest, Job, JobId, Limits, Progress, Provenance, ResultDocument, State, Usage, Verdict};
 use crate::policy::display_url;
-use crate::registry::{Registry, RegistryError};
+use crate::queue::Modules;
 use crate::sandbox::{LiveLog, Outcome, Program, Run, Sandbox, Scratch, Stop, Tree};
+use cap_std::fs::Dir;
+use jiff::Timestamp;
+use library::Library;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use url::Url;
 
 /// What every attempt on a node shares.
 pub struct Executor {
     sandbox: Arc<Sandbox>,
-    registry: Registry,
+    library: Library,
     fetcher: Fetcher,
     limits: LimitsConfig,
 }
@@ -30,7 +34,7 @@ pub struct Executor {
 #[derive(Debug)]
 pub struct Attempt {
     /// What to run.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// Which attempt it is.
     pub number: u32,
     /// What the attempt may use.
@@ -47,7 +51,8 @@ pub struct Attempt {
 
 impl Attempt {
     /// An attempt whose time began at `started`.
-    pub fn start(job: Job, number: u32, limits: Limits, started: Instant) -> Self {
+    pub fn start(job: impl Into<Arc<Job>>, number: u32, limits: Limits, started: Instant) -> Self {
+        let job = job.into();
         let stop = Arc::new(Stop::at(started + limits.ttr.0));
         Self { job, number, limits, started, stop, progress: None, live_log: None }
     }
@@ -71,9 +76,15 @@ pub struct Executed {
 }
 
 impl Executor {
-    /// An executor of these parts.
-    pub fn new(sandbox: Arc<Sandbox>, registry: Registry, fetcher: Fetcher, limits: LimitsConfig) -> Self {
-        Self { sandbox, registry, fetcher, limits }
+    /// An executor of these parts, which keeps copies of `modules` in the directory `cache`.
+    pub fn new(
+        sandbox: Arc<Sandbox>,
+        modules: Arc<dyn Modules>,
+        cache: PathBuf,
+        fetcher: Fetcher,
+        limits: LimitsConfig,
+    ) -> Self {
+        Self { sandbox, library: Library::new(modules, cache), fetcher, limits }
     }
 
     /// The limits that a job runs under.
@@ -164,11 +175,11 @@ impl Executor {
     }
 
     async fn program(&self, job: &Job, provenance: &mut Provenance) -> Result<Arc<Program>, Verdict> {
-        let digest = self.registry.resolve(&job.document.algorithm).map_err(|error| unloadable(&error))?;
+        let digest = self.library.digest(job).await?;
         provenance.module = Some(digest);
-        let registry = self.registry.clone();
-        let load = move || registry.load(digest).map_err(|error| unloadable(&error));
-        self.sandbox.program(digest, load).await
+        let (library, runtime) = (self.library.clone(), Handle::current());
+        // It runs on a thread that compiles, and only if the program is not in memory.
+        self.sandbox.program(digest, move || runtime.block_on(library.load(digest))).await
     }
 
     async fn fetch(&self, attempt: &Attempt, provenance: &mut Provenance) -> Result<BTreeMap<String, Body>, Verdict> {
@@ -209,17 +220,6 @@ impl Executor {
     }
 }
 
-/// The verdict when a module cannot be had: the submitter's fault, or the disk's.
-fn unloadable(error: &RegistryError) -> Verdict {
-    let message = error.to_string();
-    match error {
-        RegistryError::UnknownName(_) | RegistryError::UnknownModule(_) | RegistryError::Altered { .. } => {
-            Verdict::BadModule { message }
-        }
-        RegistryError::Damaged { .. } | RegistryError::Disk { .. } => Verdict::HostError { message },
-    }
-}
-
 fn params(job: &Job) -> String {
     serde_json::Value::Object(job.document.params.clone()).to_string()
 }
@@ -253,14 +253,47 @@ impl Executed {
         self.result.as_ref().map_or(0, |result| result.get().len()) + self.log.len()
     }
 
-    /// Takes what there is to publish, apart from the log.
-    pub fn report(&mut self) -> Report {
-        Report {
+    /// Whether it has left files that are published.
+    pub fn has_files(&self) -> bool {
+        self.verdict.is_done() && self.tree.as_ref().is_some_and(|tree| !tree.is_empty())
+    }
+
+    /// The end of an attempt that left nothing to publish but this verdict.
+    pub fn failed(mut self, verdict: Verdict) -> Self {
+        (self.result, self.tree) = (None, None);
+        Self { verdict, ..self }
+    }
+
+    /// Puts the files of an attempt that is done, if there are any, under their names into an empty directory that
+    /// `target` opens, and makes the result document of an attempt after which the job is in `state`. It blocks.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn publish<'a>(
+        &mut self,
+        job: &Job,
+        attempt: u32,
+        state: State,
+        target: impl FnOnce() -> io::Result<&'a Dir>,
+    ) -> io::Result<ResultDocument> {
+        let has_files = self.has_files();
+        let files = match self.tree.take() {
+            Some(tree) if has_files => tree.publish(target()?)?,
+            _ => Vec::new(),
+        };
+        let returned = self.result.as_ref().map_or(0, |result| result.get().len() as u64);
+        self.usage.result_bytes = returned + files.iter().map(|file| file.size).sum::<u64>();
+        Ok(ResultDocument {
+            id: job.id,
+            algorithm: job.document.algorithm.name.clone(),
+            attempt,
+            state,
+            timestamp: Timestamp::now(),
             verdict: self.verdict.clone(),
             result: self.result.take(),
-            tree: self.tree.take(),
+            files,
             usage: self.usage,
             provenance: self.provenance.clone(),
-        }
+        })
     }
 }

@@ -133,12 +133,13 @@ impl Fetcher {
                 if piece.len() == coding.piece() {
                     let full = std::mem::take(&mut piece);
                     let taken = blocking(move || decoder.take(&full)).await?;
-                    decoder = taken.map_err(|fault| FetchError::from_fault(url, fault, allowance))?;
+                    decoder =
+                        taken.map_err(|fault| FetchError::from_fault(url, fault, |size| allowance.exceeded(size)))?;
                 }
             }
         }
         let body = blocking(move || decoder.take(&piece)?.finish()).await?;
-        let body = body.map_err(|fault| FetchError::from_fault(url, fault, allowance))?;
+        let body = body.map_err(|fault| FetchError::from_fault(url, fault, |size| allowance.exceeded(size)))?;
         allowance.take_read(body.size());
         Ok(body)
     }

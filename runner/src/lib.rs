@@ -5,9 +5,8 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 3 | [`worker`] claims, heartbeats and settles; [`server`] answers readers |
+//! | 3 | [`worker`] claims, heartbeats and settles; [`server`] answers readers; [`intake`] takes jobs from beanstalkd |
 //! | 2 | [`execute`] makes one attempt, from a job to what came of it |
-//! | 1 | [`queue`], [`sandbox`], [`confinement`], [`fetch`], [`results`], [`registry`]; none knows another |
 //! | 0 | [`job`], [`body`], [`policy`], [`config`] |
 //!
 //! The `longboat` program on top of them reads the command line and prints.
@@ -19,10 +18,10 @@ pub mod config;
 pub mod confinement;
 pub mod execute;
 pub mod fetch;
+pub mod intake;
 pub mod job;
 pub mod policy;
 pub mod queue;
-pub mod registry;
 pub mod results;
 pub mod sandbox;
 pub mod server;

@@ -1,4 +1,4 @@
-//! The `longboat` program: reads the command line and does what it says.
+//! The `longboat` program: parses the command line and runs the command.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -25,13 +25,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Allows as many open files as the system grants at all: every running job has some.
+/// Raises the limit on open files to the system's maximum: every running job needs some.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit on open files stays as it was");
+        tracing::debug!(%error, "the limit on open files is not raised");
     }
 }
 

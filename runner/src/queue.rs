@@ -1,29 +1,34 @@
 //! Where jobs wait: one set of semantics, whatever keeps them.
 //!
-//! A job is leased to one worker at a time. The lease's token is the attempt: a worker that has lost its lease
-//! can neither settle nor publish, however late it wakes up.
+//! The traits are cut by who needs what: a worker [`Work`], submitters and operators [`Jobs`], the sender of results
+//! [`Outbox`], the registry [`Modules`]. An engine implements all four, and the suite in `conformance` tries all of them.
+//!
+//! A job is leased to one worker at a time. The lease's token is the attempt and the worker's start: a worker that has
+//! lost its lease can neither settle nor publish, however late it wakes up.
 
 mod action;
-pub mod beanstalkd;
 #[cfg(test)]
 mod conformance;
 mod delivery;
 mod error;
 mod filter;
+mod module;
 pub mod sqlite;
 mod status;
-mod unreadable;
 
 pub use action::{Acted, Action, PATCHABLE, Refusal};
 pub use delivery::{Delivered, Delivery};
 pub use error::QueueError;
 pub use filter::{Filter, Retention, Times};
+pub use module::{Algorithm, MAX_MODULE, Version};
 pub use status::{Attempts, COUNTED, LISTED, Oldest, Recent, Spread, Status, Timing, WorkerStatus};
-pub use unreadable::{Numbered, Unreadable};
 
-use crate::job::{Decision, Document, Job, JobId, Progress, Record, State, Tube, Usage, Verdict};
+use crate::job::{
+    AlgorithmName, Decision, Digest, Document, Job, JobId, Progress, Record, Shape, Tube, Usage, Verdict,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -43,19 +48,32 @@ pub struct WorkerId {
     pub start: JobId,
     /// What the operator calls it; pinned jobs name it.
     pub name: String,
-    /// How long its leases last without a heartbeat. Whoever watches it goes by this, not by a lease of its own.
+    /// How long its leases last without a heartbeat. Contenders go by this, not by a lease of their own.
     pub lease: Duration,
-    /// Where what it publishes is kept.
-    pub home: Home,
-}
-
-/// Where a worker's results are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home {
-    /// The results tree, which has an id of its own.
-    pub store: JobId,
     /// Where the worker's HTTP side can be reached from elsewhere, if the operator says so.
     pub public_url: Option<Url>,
+}
+
+/// The exclusive right to one attempt at one job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub id: JobId,
+    /// The attempt; with the worker's start it is the lease's token.
+    pub attempt: u32,
+}
+
+/// A job that was claimed.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// What to run.
+    pub job: Job,
+    /// The right to run it.
+    pub lease: Lease,
+    /// Counted attempts, this one included; what [`decide`](crate::job::decide) needs.
+    pub attempts: u32,
+    /// Attempts that the job may have.
+    pub granted: u32,
 }
 
 /// A lease that is no longer its worker's.
@@ -67,28 +85,24 @@ pub struct Recalled {
     pub cancelled: bool,
 }
 
-/// The exclusive right to one attempt at one job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Lease {
-    /// The job.
-    pub id: JobId,
-    /// The attempt; also the lease's token.
-    pub attempt: u32,
+/// How a worker's leases compare with what it says it holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Held by the worker, but no longer its leases.
+    pub recalled: Vec<Recalled>,
+    /// Leases of this worker that it does not hold: the answer to a claim was lost, or is on its way.
+    pub unheld: Vec<Lease>,
 }
 
-/// A job that was claimed.
-#[derive(Debug, Clone)]
-pub struct Claimed {
-    /// What to run.
-    pub job: Job,
-    /// The right to run it.
+/// What a running attempt says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The attempt.
     pub lease: Lease,
-    /// Counted attempts, and how many are granted; what [`decide`](crate::job::decide) needs.
-    pub attempts: u32,
-    /// Attempts that the job may have.
-    pub granted: u32,
-    /// The bytes of its document.
-    pub size: u64,
+    /// How far it has come, if that has changed.
+    pub progress: Option<Progress>,
+    /// What it has logged since the last report.
+    pub log: Vec<u8>,
 }
 
 /// The end of an attempt.
@@ -100,31 +114,60 @@ pub struct Settlement {
     pub decision: Decision,
     /// What was used.
     pub usage: Usage,
-    /// Whether a result directory of this attempt is in place, to be served once this is committed.
-    pub published: bool,
+    /// What the attempt leaves.
+    pub outcome: Outcome,
 }
 
-impl Settlement {
-    /// The end of an attempt whose guest was never started, since its worker had no slot free.
-    pub(crate) fn not_begun(worker: &WorkerId) -> Self {
-        let verdict = Verdict::Interrupted { message: format!("worker {} had no slot free in time", worker.name) };
-        Self { verdict, decision: Decision::Retry(Duration::ZERO), usage: Usage::default(), published: false }
-    }
+/// What an attempt leaves for readers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The result document, as JSON. Empty only if the host could not make one.
+    pub document: Arc<[u8]>,
+    /// What was kept of the log.
+    pub log: Arc<[u8]>,
+    /// Whether the attempt's files are in the worker's results tree, synced.
+    pub files: bool,
+}
+
+/// What the queue made of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The attempt counts; its outcome can be read.
+    Counts,
+    /// The job was cancelled before; of the outcome only the log is kept.
+    Cancelled,
+    /// The lease was lost; nothing was changed.
+    Stale,
+}
+
+/// A result document that can be read, with what an answer over HTTP says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The attempt that made it.
+    pub attempt: u32,
+    /// The document, as JSON.
+    pub document: Vec<u8>,
+    /// When the attempt was settled, in milliseconds since 1970.
+    pub settled_at: i64,
+    /// Whether the attempt left files.
+    pub files: bool,
+    /// Where the node that has the files serves them, if that node says so.
+    pub public_url: Option<Url>,
+}
+
+/// A piece of an attempt's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPiece {
+    /// What was logged from the place on that was asked for; perhaps not all of it.
+    pub bytes: Vec<u8>,
+    /// Whether nothing comes after this piece: the attempt has ended, and its log is complete.
+    pub is_last: bool,
 }
 
 /// A place in a listing: the page after it starts with the next job.
 pub type Cursor = u64;
 
-/// What somebody waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interest {
-    /// Anything that may have changed.
-    Anything,
-    /// Jobs that a worker of these tubes may take.
-    Work(Vec<Tube>),
-}
-
-/// Waits for changes; each of those who wait has one of its own, so that none uses up another's news.
+/// Waits for changes; each waiter has one of its own, so that none uses up another's news.
 #[async_trait]
 pub trait Watch: Send {
     /// Waits until something may have changed since the last return, or since the watch was made, through any
@@ -132,79 +175,74 @@ pub trait Watch: Send {
     async fn changed(&mut self, limit: Duration);
 }
 
-/// A queue of jobs.
-///
-/// All methods may be called from any number of tasks at once.
+/// What a worker does with a queue.
 #[async_trait]
-pub trait Queue: Send + Sync {
-    /// Keeps all of these jobs, or none. When it returns they are on disk.
+pub trait Work: Send + Sync {
+    /// Announces a worker; its leases live as long as its heartbeats come.
+    async fn register(&self, worker: &WorkerId) -> Result<(), QueueError>;
+
+    /// Leases the most urgent jobs, `most` at most, that are due in `tubes` and not pinned to another worker, in
+    /// their order. Paused tubes have none. Jobs past their `expires` are cancelled instead.
+    ///
+    /// Every attempt counts from here on. So a worker asks for no more jobs than it has free slots.
+    async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError>;
+
+    /// Extends all leases of the worker, and compares them with `held`, those that it holds.
+    ///
+    /// # Errors
+    /// [`QueueError::Busy`], well before the worker's leases are over, if somebody else keeps the queue locked.
+    async fn beat(&self, worker: &WorkerId, held: &[Lease]) -> Result<Beat, QueueError>;
+
+    /// Returns those of `leases` that the worker no longer holds, and changes nothing.
+    async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
+
+    /// Ends attempts of this worker that it does not know of, as interrupted.
+    async fn put_back(&self, worker: &WorkerId, leases: &[Lease]) -> Result<(), QueueError>;
+
+    /// Records what running attempts say of themselves; what comes under a stale lease is dropped. It need not survive
+    /// a loss of power.
+    async fn report(&self, worker: &WorkerId, reports: Vec<Report>) -> Result<(), QueueError>;
+
+    /// Ends an attempt: checks the lease and commits verdict, decision and outcome as one. That commit is the
+    /// publication.
+    ///
+    /// After an error the same may be tried again: an attempt that this worker has settled already stays as it is.
+    async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<Settled, QueueError>;
+
+    /// Ends attempts of workers that are dead, or have not beaten for as long as their leases last, by this process's
+    /// monotonic clock, and returns what became of them. To be called every second or so.
+    ///
+    /// `worker`, who asks, is never taken for dead: a process that was stopped for a while and goes on finds its
+    /// own heartbeats old as well.
+    async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError>;
+
+    /// Whether any job is ready, delayed or running that this worker could ever take.
+    async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError>;
+
+    /// Says goodbye: a worker that stopped in good order is no longer listed. What it still holds ends as interrupted.
+    async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError>;
+}
+
+/// What submitters, readers and operators do with a queue.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// Keeps all of these jobs, or none. When it returns they are on disk. A job that names no digest is pinned to the
+    /// module that its algorithm's name points at, if there is one.
     ///
     /// A job whose id and document are known already, be it that only these are left of it, is left as it is. The
     /// document that counts is the one that was submitted first, whatever it was updated to since.
     async fn submit(&self, jobs: Vec<Submission>) -> Result<(), QueueError>;
 
-    /// Announces a worker; its leases live as long as its heartbeats come.
-    async fn register(&self, worker: &WorkerId) -> Result<(), QueueError>;
-
-    /// Leases the most urgent jobs, `most` at most, that are due in `tubes` and not pinned to another worker, in
-    /// their order. Paused tubes have none.
-    ///
-    /// An attempt has its number from here on, and counts once it has begun ([`begin`](Self::begin)), or at once where that
-    /// cannot be told. Jobs past their `expires` are cancelled instead.
-    async fn claim(&self, worker: &WorkerId, tubes: &[Tube], most: usize) -> Result<Vec<Claimed>, QueueError>;
-
-    /// Extends all leases of the worker, and returns those of `leases` that it no longer holds.
-    ///
-    /// # Errors
-    /// [`QueueError::Busy`], well before the worker's leases are over, if somebody else keeps the queue locked.
-    async fn heartbeat(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
-
-    /// Returns those of `leases` that the worker no longer holds, and changes nothing.
-    async fn recalled(&self, worker: &WorkerId, leases: &[Lease]) -> Result<Vec<Recalled>, QueueError>;
-
-    /// Records how far a leased attempt has come; nothing happens if the lease is stale.
-    async fn progress(&self, lease: &Lease, progress: Progress) -> Result<(), QueueError>;
-
-    /// Ends an attempt: checks the lease and commits verdict, decision and publication as one.
-    ///
-    /// An error of the backend does not say that nothing was done, since a commit may fail after it was made; so the
-    /// same may be tried again, and an attempt that has ended in just this way stays as it is.
-    ///
-    /// # Errors
-    /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
-    async fn settle(&self, worker: &WorkerId, lease: &Lease, settlement: Settlement) -> Result<(), QueueError>;
-
-    /// Takes note that a claimed attempt begins now, so that it counts whatever becomes of its worker. Where that cannot
-    /// be told from a claim, every claim counts. It waits for nobody, and for no sync.
-    fn begin(&self, worker: &WorkerId, lease: &Lease);
-
-    /// Gives back a job whose attempt has not begun, as if it had not been claimed, now or as soon as that can be written.
-    /// Where that cannot be undone, the attempt ends as interrupted, which does not count.
-    ///
-    /// # Errors
-    /// [`QueueError::Stale`] if the lease was lost; nothing has changed then.
-    async fn give_back(&self, worker: &WorkerId, claimed: &Claimed) -> Result<(), QueueError>;
-
-    /// Whether [`give_back`](Self::give_back) undoes a claim. If not, a claim in vain is seen by others and may count, so
-    /// that nobody should claim more than he can start at once.
-    fn undoes_claims(&self) -> bool {
-        true
-    }
-
-    /// Ends attempts whose holder has not beaten for as long as its leases last, as seen by this process's own
-    /// clock, and returns what became of them. To be called every second or so.
-    ///
-    /// `worker`, who asks, is never taken for lost: a process that was stopped for a while and goes on finds its
-    /// own heartbeats old as well.
-    async fn take_over(&self, worker: &WorkerId) -> Result<Vec<(Lease, Decision)>, QueueError>;
-
-    /// Whether what keeps the jobs answers at all; nothing is changed.
-    async fn ping(&self) -> Result<(), QueueError> {
-        self.find(JobId::from_bytes([0; 16])).await.map(drop)
-    }
-
     /// One job with its history.
     async fn find(&self, id: JobId) -> Result<Option<Record>, QueueError>;
+
+    /// The result document of a job that is done or dead. It costs what the document weighs, never what the job does.
+    ///
+    /// `attempt` asks for the document of that attempt, whether or not it is the one that counts.
+    async fn result(&self, id: JobId, attempt: Option<u32>) -> Result<Option<Published>, QueueError>;
+
+    /// The log of an attempt from byte `from` on; nothing if there is no such attempt, or if it has no log here.
+    async fn log(&self, id: JobId, attempt: u32, from: u64) -> Result<Option<LogPiece>, QueueError>;
 
     /// A page of jobs in order of submission, and where the next one starts, if there are more. A page may end early,
     /// even with nothing in it, where few jobs fit or these are large.
@@ -217,15 +255,6 @@ pub trait Queue: Send + Sync {
 
     /// How the queue stands.
     async fn status(&self) -> Result<Status, QueueError>;
-
-    /// Whether any job is ready, delayed or running that this worker could ever take.
-    async fn has_work(&self, worker: &WorkerId, tubes: &[Tube]) -> Result<bool, QueueError>;
-
-    /// Waits for what `interest` says.
-    fn watch(&self, interest: Interest) -> Box<dyn Watch>;
-
-    /// Says goodbye: a worker that stopped in good order is no longer listed. What it still holds ends as interrupted.
-    async fn unregister(&self, worker: &WorkerId) -> Result<(), QueueError>;
 
     /// Does the same to each of these jobs, and says what came of it, in their order. All of it is on disk when
     /// this returns.
@@ -243,37 +272,57 @@ pub trait Queue: Send + Sync {
     /// next call goes on from there; fewer are all that there were.
     async fn forget(&self, retention: &Retention, most: usize) -> Result<usize, QueueError>;
 
-    /// Ids of jobs that were deleted, oldest deletion first, so that whoever holds results of theirs removes them.
-    /// With them comes the place after which to go on, now or when more were deleted; none if there are none.
+    /// Ids of deleted jobs that left files, oldest deletion first, so that every node removes those that it has. With
+    /// them comes the place after which to go on, now or when more were deleted; none if there are none.
     async fn forgotten(&self, after: Option<Cursor>, most: usize) -> Result<(Vec<JobId>, Option<Cursor>), QueueError>;
 
-    /// Takes results of this worker's store that are due to be sent to their `result_url`, `most` at most, which
-    /// counts as a try. Nobody else is given them for `lease`; whoever has not said by then what came of it is
-    /// taken for dead, and they are due again.
-    async fn deliveries(&self, worker: &WorkerId, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError>;
-
-    /// Records what came of sending a result. What comes too late, after others have taken it, is ignored, unless
-    /// it has arrived.
-    async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError>;
+    /// Whether what keeps the jobs answers at all; nothing is changed.
+    async fn ping(&self) -> Result<(), QueueError> {
+        self.find(JobId::from_bytes([0; 16])).await.map(drop)
+    }
 
     /// What an operator should know before relying on this queue, one sentence each.
     async fn caveats(&self) -> Result<Vec<String>, QueueError> {
         Ok(Vec::new())
     }
+}
 
-    /// What was found among the jobs and is none, in order of its numbers. Only a queue in which anybody may put
-    /// anything has such.
-    async fn unreadable(&self) -> Result<Vec<Unreadable>, QueueError> {
-        Ok(Vec::new())
-    }
+/// Results on their way to a `result_url`.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Takes results that are due to be sent, `most` at most, which counts as a try. Nobody else is given them for
+    /// `lease`; if nothing was recorded by then, their sender is taken for dead, and they are due again.
+    async fn deliveries(&self, lease: Duration, most: usize) -> Result<Vec<Delivery>, QueueError>;
 
-    /// Deletes or kicks what has this number and is none of the jobs, and says in what state it is now, or was.
-    async fn act_on_unreadable(&self, _number: u64, _action: &Action) -> Result<Result<State, Refusal>, QueueError> {
-        Ok(Err(Refusal::NoSuchJob))
-    }
+    /// Records what came of sending a result. What comes too late, after others have taken it, is ignored, unless
+    /// it has arrived.
+    async fn delivered(&self, delivery: &Delivery, outcome: Delivered) -> Result<(), QueueError>;
+}
 
-    /// What has this number at a server that gives numbers, as far as is known here.
-    async fn numbered(&self, _number: u64) -> Result<Option<Numbered>, QueueError> {
-        Ok(None)
-    }
+/// The registered algorithms: modules by digest, and names that point at them.
+///
+/// A module stays when its name moves on to another one, so that jobs that are pinned to its digest, and old results,
+/// can be run again.
+#[async_trait]
+pub trait Modules: Send + Sync {
+    /// Keeps a module, which was found fit to run, and points `name` at it.
+    async fn add(&self, name: &AlgorithmName, shape: Shape, bytes: Vec<u8>) -> Result<Algorithm, QueueError>;
+
+    /// All algorithms, by name.
+    async fn algorithms(&self) -> Result<Vec<Algorithm>, QueueError>;
+
+    /// The algorithm of that name.
+    async fn algorithm(&self, name: &AlgorithmName) -> Result<Option<Algorithm>, QueueError>;
+
+    /// Forgets a name, and returns whether there was one; its modules stay reachable by digest.
+    async fn remove(&self, name: &AlgorithmName) -> Result<bool, QueueError>;
+
+    /// A module's bytes, as they are kept: the caller compares them with the digest.
+    async fn module(&self, digest: Digest) -> Result<Option<Vec<u8>>, QueueError>;
+}
+
+/// An engine: all that can be done with a queue. Methods may be called from any number of tasks at once.
+pub trait Queue: Work + Jobs + Outbox + Modules {
+    /// Waits for changes.
+    fn watch(&self) -> Box<dyn Watch>;
 }

@@ -15,12 +15,12 @@ mod program;
 mod scratch;
 mod stop;
 mod structure;
-mod ticker;
 mod tree;
+mod turns;
 
 pub use host::Capabilities;
 pub use log::LiveLog;
-pub use modules::{MAX_MODULE, componentize};
+pub use modules::{MAX_MODULE, Prepared, prepare};
 pub use program::Program;
 pub use scratch::Scratch;
 pub use stop::{Stop, StopReason};
@@ -31,22 +31,28 @@ use crate::job::{Digest, JobId, Limits, Shape, Verdict};
 use compiler::Compiler;
 use ending::{Ending, MAX_ARGUMENTS};
 use host::{AlgorithmJob, AlgorithmLimits, Host};
-use program::{Entry, RunParams, RunResults};
+use modules::Wrapped;
+use program::{CommandResults, Entry, RunParams, RunResults};
 use std::path::PathBuf;
 use std::sync::Arc;
-use ticker::Ticker;
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use turns::{TURN, Ticker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 /// The version of wasmtime and its adapter; the manifest pins it, and a test compares the two.
 const WASMTIME: &str = "48.0.8";
-/// What a command may be given as params: the preview 1 adapter copies the environment into little room.
-const MAX_COMMAND_PARAMS: usize = 24 << 10;
+/// What the preview 1 adapter takes as params: it copies the environment into little room.
+const MAX_WRAPPED_PARAMS: usize = 24 << 10;
 
 /// Why a module cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadModule(pub String);
+
+fn not_valid(error: impl std::fmt::Display) -> BadModule {
+    BadModule(format!("it is not valid WebAssembly: {error}"))
+}
 
 impl From<BadModule> for Verdict {
     fn from(BadModule(message): BadModule) -> Self {
@@ -83,16 +89,11 @@ pub struct Metering {
 }
 
 impl Metering {
-    /// Fuel and epoch, both in the guest. The slices of fuel are there so that what a stopped guest has used is
-    /// known but for the last of them.
+    /// Fuel and epoch, both in the guest. The slices of fuel are there so that what a stopped guest has used
+    /// is known but for the last of them.
     pub const IN_GUEST: Self = Self { fuel: true, epoch: true, slice: Some(1_000_000) };
     /// Fuel in the guest, and the deadline between slices of fuel.
     pub const AT_SLICES: Self = Self { fuel: true, epoch: false, slice: Some(100_000) };
-
-    /// Whether calls of the host must give the thread away, for nothing in the guest does.
-    fn yields_in_calls(self) -> bool {
-        !self.epoch
-    }
 }
 
 impl From<EpochChecks> for Metering {
@@ -167,18 +168,23 @@ impl Sandbox {
     /// # Errors
     /// If the host cannot give what the configuration asks for.
     pub fn new(config: &SandboxConfig) -> anyhow::Result<Self> {
+        Self::ticking(config, TURN)
+    }
+
+    fn ticking(config: &SandboxConfig, tick: Duration) -> anyhow::Result<Self> {
         let engine = engine::engine(config)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("guest")
-            // A turn may take a millisecond: timers and newcomers must not wait for dozens of them, as by default.
+            // A turn may take a millisecond: timers and newcomers must not wait for dozens of them, as by
+            // default.
             .event_interval(4)
             .global_queue_interval(4)
             .enable_time()
             .build()?;
-        let ticker = Ticker::start(engine.weak())?;
+        let ticker = Ticker::start(engine.weak(), tick)?;
         let &SandboxConfig { metering, nan_bits, .. } = config;
-        let compiler = Arc::new(Compiler::new(engine.clone(), config.max_memory, metering.yields_in_calls()));
+        let compiler = Arc::new(Compiler::new(engine.clone(), config.max_memory));
         let engine_name = engine_name(&engine, metering, nan_bits);
         Ok(Self { engine, engine_name, metering, ticker, compiler, guests: Some(guests) })
     }
@@ -274,9 +280,12 @@ fn engine_name(engine: &Engine, Metering { fuel, epoch, slice }: Metering, nan_b
 
 async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: Run) -> Outcome {
     let limits = run.limits;
-    if program.shape() == Shape::Command && run.params.len() > MAX_COMMAND_PARAMS {
+    let is_wrapped =
+        |what: fn(&Wrapped) -> bool| program.shape() == Shape::Command && program.wrapped.as_ref().is_some_and(what);
+    if run.params.len() > MAX_WRAPPED_PARAMS && is_wrapped(|wrapped| wrapped.reads_environment) {
         let message = format!(
-            "a command takes at most {MAX_COMMAND_PARAMS} bytes of params, not {}; put data into an input",
+            "the preview 1 adapter in this component takes at most {MAX_WRAPPED_PARAMS} bytes of params, not {}; register \
+             the core module that was wrapped with it, or put data into an input",
             run.params.len()
         );
         let verdict = Verdict::Failed { message, permanent: true, exit_code: None };
@@ -290,9 +299,11 @@ async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: R
     };
     let ending = tokio::select! {
         biased;
-        called = call(&mut store, program, job) => {
-            called.unwrap_or_else(|error| Ending::from_error(&error, &limits, &stop))
-        }
+        called = turns::run(call(&mut store, program, job), &stop) => match called {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(error)) => Ending::from_error(&error, &limits, &stop),
+            Err(reason) => Ending::Stopped(stop.verdict(reason, &limits)),
+        },
         reason = stop.wait() => Ending::Stopped(stop.verdict(reason, &limits)),
     };
     let left = store.get_fuel().unwrap_or(0);
@@ -300,7 +311,12 @@ async fn run_here(engine: &Engine, metering: Metering, program: &Program, run: R
     let remains = store.into_data().into_remains();
     let fuel_is_lower_bound = !ending.is_orderly();
     let peak_memory = remains.memory.peak();
-    let (verdict, result) = ending.judge(&remains, &limits);
+    let (mut verdict, result) = ending.judge(&remains, &limits);
+    if let Verdict::Failed { message, exit_code: Some(1), .. } = &mut verdict
+        && is_wrapped(|wrapped| wrapped.loses_exit_codes)
+    {
+        message.push_str("; the preview 1 adapter in this component tells no other code, the core module alone does");
+    }
     Outcome {
         verdict,
         result,
@@ -326,10 +342,11 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
         live_log: run.live_log,
     };
     let mut store = Store::new(engine, Host::new(capabilities, &run.limits, metering, run.stop));
-    store.limiter(|host| host.memory());
+    store.limiter(|host| host.limiter());
     // What a guest may have copied to the host in one call: its whole document, or a chunk of a file.
     store.set_hostcall_fuel(usize::try_from(run.limits.document_size.saturating_add(MAX_ARGUMENTS))?);
     store.set_max_component_handles(2 * host::MAX_HANDLES);
+    host::charge(&mut store, metering);
     if metering.fuel {
         store.set_fuel(run.limits.fuel)?;
         store.fuel_async_yield_interval(metering.slice)?;
@@ -345,15 +362,23 @@ fn store(engine: &Engine, metering: Metering, program: &Program, run: Run) -> wa
 }
 
 async fn call(store: &mut Store<Host>, program: &Program, job: AlgorithmJob) -> wasmtime::Result<Ending> {
-    let instance = program.instance.instantiate_async(&mut *store).await?;
     Ok(match &program.entry {
-        Entry::Algorithm(entry) => {
+        Entry::Algorithm(instance, entry) => {
+            let instance = instance.instantiate_async(&mut *store).await?;
             let run = instance.get_typed_func::<RunParams, RunResults>(&mut *store, entry)?;
             Ending::Returned(run.call_async(&mut *store, (job,)).await?.0)
         }
-        Entry::Command(entry) => {
-            let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, entry)?;
+        Entry::Command(instance, entry) => {
+            let instance = instance.instantiate_async(&mut *store).await?;
+            let run = instance.get_typed_func::<(), CommandResults>(&mut *store, entry)?;
             Ending::Exited(u32::from(run.call_async(&mut *store, ()).await?.0.is_err()))
+        }
+        Entry::Core(instance) => {
+            store.data_mut().open_standard();
+            let instance = instance.instantiate_async(&mut *store).await?;
+            let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+            start.call_async(&mut *store, ()).await?;
+            Ending::Exited(0)
         }
     })
 }

@@ -1,38 +1,30 @@
 //! A worker: claims jobs while it has free slots, keeps their leases alive, and settles them.
 
-mod attempt;
-mod backlog;
-mod claims;
-mod deliver;
-mod disk;
-mod ending;
-mod heartbeat;
-mod housekeeping;
+mod chores;
+mod heart;
 mod leases;
-mod pace;
-mod recall;
+mod life;
+mod outbox;
 #[cfg(test)]
 mod tests;
 
 use crate::execute::Executor;
 use crate::fetch::Sender;
+use crate::intake::{self, Address, Gate, Intake, OldBuried};
 use crate::job::{Decision, Job, JobId, Tube, Verdict};
-use crate::queue::{Delivered, Delivery, Home, Lease, Queue, Retention, WorkerId};
+use crate::queue::{Delivered, Delivery, Lease, Queue, Retention, WorkerId};
 use crate::results::Results;
 use crate::sandbox::StopReason;
-use backlog::Backlog;
-use claims::Claims;
-use deliver::Outbox;
-use disk::Disk;
-use heartbeat::Heart;
+use heart::{Heart, Pulse};
 use leases::Leases;
-use pace::Pace;
+use life::Backlog;
+use outbox::Outbox;
 use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -62,6 +54,12 @@ pub struct WorkerOptions {
     pub public_url: Option<Url>,
     /// How long jobs are kept after they have ended.
     pub retention: Retention,
+    /// Servers from which jobs are taken in.
+    pub intakes: Vec<Address>,
+    /// Where the intake's notes are.
+    pub data_dir: PathBuf,
+    /// Jobs that an earlier version has buried at servers although they are done.
+    pub old_buried: Vec<OldBuried>,
 }
 
 /// How a worker is told to end.
@@ -84,8 +82,6 @@ pub enum Event<'a> {
         job: &'a Job,
         /// Which attempt this is.
         attempt: u32,
-        /// Where its result goes.
-        directory: PathBuf,
         /// How long the attempt may take.
         time: Duration,
     },
@@ -157,10 +153,12 @@ struct Shared {
     executor: Executor,
     results: Arc<Results>,
     observer: Observer,
+    /// Each permit is room for one running guest.
+    slots: Arc<Semaphore>,
     leases: Leases,
     backlog: Backlog,
-    disk: Disk,
-    pace: Pace,
+    /// What the intake is told.
+    gate: Arc<Gate>,
 }
 
 impl Shared {
@@ -175,9 +173,6 @@ impl Shared {
 
 impl Worker {
     /// A worker of these parts.
-    ///
-    /// # Errors
-    /// If the system has no room for another event queue.
     pub fn new(
         options: WorkerOptions,
         queue: Arc<dyn Queue>,
@@ -185,13 +180,14 @@ impl Worker {
         sender: Sender,
         results: Arc<Results>,
         observer: Observer,
-    ) -> io::Result<Self> {
-        let home = Home { store: results.store(), public_url: options.public_url.clone() };
-        let id = WorkerId { start: JobId::new(), name: options.name.clone(), lease: options.lease, home };
-        let (leases, backlog, pace) = (Leases::default(), Backlog::default(), Pace::default());
-        let disk = Disk::new(options.slots)?;
-        let shared = Shared { id, queue, executor, results, observer, leases, backlog, disk, pace };
-        Ok(Self { shared: Arc::new(shared), options, sender })
+    ) -> Self {
+        let WorkerOptions { name, lease, public_url, slots, .. } = options.clone();
+        let id = WorkerId { start: JobId::new(), name, lease, public_url };
+        let slots = Arc::new(Semaphore::new(slots as usize));
+        let (leases, backlog) = (Leases::default(), Backlog::default());
+        let gate = Arc::new(Gate::new(lease));
+        let shared = Shared { id, queue, executor, results, observer, slots, leases, backlog, gate };
+        Self { shared: Arc::new(shared), options, sender }
     }
 
     /// Works until it is told to end, or until its options say so. Returns how many attempts it made.
@@ -201,24 +197,46 @@ impl Worker {
     pub async fn run(self, mut shutdown: watch::Receiver<Shutdown>) -> anyhow::Result<u64> {
         let Self { shared, options, sender } = self;
         shared.queue.register(&shared.id).await?;
-        let heart = Heart::start(Arc::clone(&shared), options.heartbeat, options.lease)?;
-        let reaper = tokio::spawn(take_over(Arc::clone(&shared)));
-        let housekeeper = tokio::spawn(housekeeping::keep_house(Arc::clone(&shared), options.retention));
+        let pulse = Pulse::new();
+        let heart = Heart::start(Arc::clone(&shared), pulse.clone(), options.heartbeat, options.lease)?;
+        let mut beside = JoinSet::new();
+        beside.spawn(pulse.show());
+        beside.spawn(heart::recall(Arc::clone(&shared)));
+        beside.spawn(heart::report(Arc::clone(&shared)));
+        beside.spawn(chores::take_over(Arc::clone(&shared)));
+        beside.spawn(chores::keep_house(Arc::clone(&shared), options.retention));
         let outbox = Outbox::start(&shared, sender);
-        let recall = tokio::spawn(recall::recall(Arc::clone(&shared)));
+        let intake = intake(&shared, &options)?;
         let mut attempts = JoinSet::new();
-        let made = Claims::new(&shared, &options, &mut attempts).run(&mut shutdown).await;
+        let made = life::work(&shared, &options, intake.as_ref(), &mut attempts, &mut shutdown).await;
+        shared.gate.set_free(0);
         drain(&shared, &mut shutdown, &mut attempts).await;
+        if let Some(intake) = intake {
+            intake.stop().await;
+        }
         outbox.finish(&mut shutdown).await;
-        reaper.abort();
-        housekeeper.abort();
-        recall.abort();
+        beside.shutdown().await;
         heart.stop().await;
         if let Err(error) = shared.queue.unregister(&shared.id).await {
             shared.trouble("saying goodbye", &error);
         }
         Ok(made)
     }
+}
+
+/// Starts to take jobs in from servers, if there are any to take them from.
+fn intake(shared: &Shared, options: &WorkerOptions) -> io::Result<Option<Intake>> {
+    if options.intakes.is_empty() {
+        return Ok(None);
+    }
+    let intake = intake::Options {
+        worker: options.name.clone(),
+        tubes: options.tubes.clone(),
+        slots: options.slots as usize,
+        data_dir: options.data_dir.clone(),
+        old_buried: options.old_buried.clone(),
+    };
+    Intake::start(options.intakes.clone(), Arc::clone(&shared.queue), Arc::clone(&shared.gate), intake).map(Some)
 }
 
 /// Waits for the attempts that run, and for those that are not settled; when told to stop now, it stops them.
@@ -234,19 +252,4 @@ async fn drain(shared: &Shared, shutdown: &mut watch::Receiver<Shutdown>, attemp
         }
     }
     all.await;
-}
-
-/// Ends, once a second, the attempts of workers whose heartbeats have stopped.
-async fn take_over(shared: Arc<Shared>) {
-    loop {
-        tokio::time::sleep(PAUSE).await;
-        match shared.queue.take_over(&shared.id).await {
-            Ok(taken) => {
-                for (lease, decision) in &taken {
-                    shared.tell(&Event::TakenOver { lease, decision: *decision });
-                }
-            }
-            Err(error) => shared.trouble("looking for lost workers", &error),
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Commands that act on jobs.
 
 use crate::support::{
-    Worker, await_state, await_that, on_terminal, sailor, show, state, submit, submit_text, text, verdicts, work,
+    LEAVES_A_FILE, Worker, await_state, await_that, on_terminal, results, sailor, show, state, submit, submit_text,
+    text, verdicts, work,
 };
 use anyhow::Context;
 use longboat_tests::program::Longboat;
@@ -231,13 +232,16 @@ fn a_running_job_is_cancelled_with_the_reason_and_only_then_deleted() -> anyhow:
 #[test]
 fn deleted_jobs_leave_no_results() -> anyhow::Result<()> {
     let node = sailor()?;
-    let (one, two) = (submit(&node, ["drunken-sailor", SOBER])?, submit(&node, ["drunken-sailor", SOBER])?);
+    let (one, two) = (submit(&node, LEAVES_A_FILE)?, submit(&node, LEAVES_A_FILE)?);
     work(&node, &[])?;
-    let place = |id: &str| node.data_dir().join("results").join(&id[..2]).join(id.replace('-', ""));
-    assert!(place(&one).join("result.json").exists() && place(&two).join("result.json").exists());
+    let place = |id: &str| results(&node, id);
+    assert!(place(&one).join("1").is_dir() && place(&two).join("1").is_dir());
     node.ok(["delete", &one])?;
     assert!(!place(&one).exists() && place(&two).exists());
-    assert_eq!(node.run(["result", &one])?.status.code(), Some(1));
+    for command in ["result", "logs", "show"] {
+        let output = node.run([command, &one])?;
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{command}");
+    }
     node.ok(["delete", "--all", "--yes"])?;
     assert!(!place(&two).exists());
     Ok(())

@@ -4,7 +4,8 @@ mod disk;
 
 use crate::guests;
 use crate::support::{
-    Worker, argument, await_state, await_that, sailor, show, submit, submit_text, text, verdicts, with_input, work,
+    Worker, argument, await_state, await_that, register_sailor, sailor, show, submit, submit_text, text, verdicts,
+    with_input, work,
 };
 use anyhow::{Context, ensure};
 use disk::{Disk, limited};
@@ -31,9 +32,9 @@ fn ensure_done(node: &Longboat, id: &str) -> anyhow::Result<()> {
     let document = node.json(["result", id])?;
     ensure!(document["attempt"] == record["attempts"], "{document}");
     let copy = node.data_dir().join(format!("copy-{id}"));
-    node.ok(["result", id, "--files", argument(&copy)?])?;
+    node.ok(["result", id, "--save", argument(&copy)?])?;
     for file in document["files"].as_array().into_iter().flatten() {
-        let copied = std::fs::metadata(copy.join(file["name"].as_str().context("a name")?))?;
+        let copied = std::fs::metadata(copy.join("files").join(file["name"].as_str().context("a name")?))?;
         ensure!(file["size"] == copied.len(), "{document}");
     }
     Ok(())
@@ -63,9 +64,10 @@ fn jobs_whose_results_find_no_room_are_tried_again_until_there_is_some() -> anyh
 
 #[test]
 fn a_queue_whose_disk_is_full_refuses_what_it_cannot_keep_and_loses_nothing() -> anyhow::Result<()> {
-    let node = sailor()?;
-    let Some(disk) = Disk::mount(node.data_dir().join("disk"), "2m")? else { return Ok(()) };
+    let node = Longboat::new()?;
+    let Some(disk) = Disk::mount(node.data_dir().join("disk"), "16m")? else { return Ok(()) };
     let node = node.with_queue(&format!("sqlite:{}", disk.path().join("queue.db").display()));
+    register_sailor(&node, &[])?;
     let worker = Worker::patient(&node, &["--slots=2"])?;
     let mut accepted = BTreeSet::from([submit(&node, ["drunken-sailor", "--param=mode=slow", TRIES])?]);
     await_that("the job runs", || Ok((node.json(["status"])?["states"]["running"] == 1).then_some(())))?;
@@ -106,8 +108,8 @@ fn refused(node: &Longboat, padding: usize, accepted: &mut BTreeSet<String>) -> 
 
 #[test]
 fn nobody_opens_a_queue_on_a_full_disk_without_being_told_so() -> anyhow::Result<()> {
-    let node = sailor()?;
-    let Some(disk) = Disk::mount(node.data_dir().join("disk"), "1m")? else { return Ok(()) };
+    let node = Longboat::new()?;
+    let Some(disk) = Disk::mount(node.data_dir().join("disk"), "16m")? else { return Ok(()) };
     let node = node.with_queue(&format!("sqlite:{}", disk.path().join("queue.db").display()));
     let ballast = disk.fill()?;
     for _ in ["there is no queue yet", "there is one, and nobody has it open"] {
@@ -120,6 +122,7 @@ fn nobody_opens_a_queue_on_a_full_disk_without_being_told_so() -> anyhow::Result
         disk.fill()?;
     }
     std::fs::remove_file(ballast)?;
+    register_sailor(&node, &[])?;
     work(&node, &[])?;
     assert_eq!(node.json(["status"])?["states"]["done"], 2);
     Ok(())

@@ -115,13 +115,19 @@ fn a_long_log_loses_its_middle_and_ends_nothing() -> anyhow::Result<()> {
 }
 
 #[test]
-fn params_that_are_too_large_for_a_command_are_refused_and_the_largest_arrive() -> anyhow::Result<()> {
+fn params_reach_a_command_whole_or_are_refused() -> anyhow::Result<()> {
     let node = Longboat::new()?;
-    let module = guests::rust("plain")?;
+    let core = guests::rust("plain")?;
+    let wrapped = guests::wrapped(&core)?;
     // {"a":"…"} are eight characters more than the text.
-    for (length, kind) in [(24 * 1024 - 8, "done"), (24 * 1024 - 7, "failed")] {
-        let params = format!("--param=a={}", "x".repeat(length));
-        let (document, _) = run(&node, [argument(&module)?, &params])?;
+    for (module, length, kind) in [
+        (&core, 100_000, "done"),
+        (&core, 900_000, "done"),
+        (&wrapped, 24 * 1024 - 8, "done"),
+        (&wrapped, 24 * 1024 - 7, "failed"),
+    ] {
+        let params = crate::support::file(&node, "params.json", format!(r#"{{"a":"{}"}}"#, "x".repeat(length)))?;
+        let (document, _) = run(&node, [argument(module)?, "--params", &format!("@{}", argument(&params)?)])?;
         assert_eq!(document["verdict"]["kind"], kind, "{length}: {}", document["verdict"]);
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Commands that look at jobs.
 
 use crate::support::{
-    Worker, await_state, await_that, on_terminal, sailor, show, state, submit, submit_text, text, work,
+    LEAVES_A_FILE, Worker, argument, await_state, await_that, on_terminal, sailor, show, state, submit, submit_text,
+    text, work,
 };
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
@@ -252,22 +253,25 @@ fn a_wait_ends_at_once_for_ids_that_nobody_knows_and_for_jobs_that_are_deleted()
 }
 
 #[test]
-fn what_another_worker_holds_is_said_with_where_it_is() -> anyhow::Result<()> {
+fn files_that_another_node_holds_are_said_with_where_they_are() -> anyhow::Result<()> {
     let (node, other) = (sailor()?, Longboat::new()?);
-    let id = submit(&node, ["drunken-sailor", SOBER])?;
+    let id = submit(&node, LEAVES_A_FILE)?;
     let mut worker = node.command(["worker", "--until-empty", "--name=far"]);
     assert!(worker.env("LONGBOAT__HTTP__PUBLIC_URL", "https://far.example.org/results/").output()?.status.success());
     assert_eq!(state(&node, &id)?, "done");
     let queue = format!("--queue=sqlite:{}", node.data_dir().join("queue.db").display());
-    for (command, suffix) in [("result", ""), ("logs", ".log")] {
-        let output = other.run([command, &id, &queue])?;
-        let errors = text(&output.stderr);
-        let place = format!("https://far.example.org/results/{id}{suffix}");
-        assert!(
-            output.status.code() == Some(1) && errors.contains("worker far") && errors.contains(&place),
-            "{errors}"
-        );
+    for command in [&["result", &id][..], &["logs", &id], &["result", &id, "-o", "json"]] {
+        let there = other.run(command.iter().chain(&[queue.as_str()]))?;
+        assert_eq!(there.stdout, node.run(command)?.stdout, "every node has documents and logs");
+        assert!(there.status.success() && !there.stdout.is_empty());
     }
+    let saved = other.data_dir().join("saved");
+    let output = other.run(["result", &id, "--save", argument(&saved)?, &queue])?;
+    let errors = text(&output.stderr);
+    let place = format!("https://far.example.org/results/{id}/");
+    assert!(output.status.code() == Some(1) && errors.contains("worker far") && errors.contains(&place), "{errors}");
+    assert!(errors.contains("has document and log, but not all files"), "{errors}");
+    assert!(saved.join("result.json").is_file() && saved.join("log.txt").is_file());
     assert!(node.ok(["show", &id])?.contains(&format!("from attempt 1, at https://far.example.org/results/{id}")));
     Ok(())
 }

@@ -8,6 +8,7 @@ mod beanstalkd;
 mod commands;
 mod confinement;
 mod determinism;
+mod docs;
 #[cfg(target_os = "linux")]
 mod fencing;
 #[cfg(target_os = "linux")]
@@ -15,6 +16,7 @@ mod full_disk;
 mod guests;
 mod hostile;
 mod http;
+mod imports;
 mod inputs;
 mod limits;
 mod logs;

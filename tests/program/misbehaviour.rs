@@ -6,7 +6,7 @@ mod row;
 mod server;
 mod table;
 
-use crate::support::argument;
+use crate::support::{argument, results};
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
 use longboat_tests::{sample, workspace};
@@ -56,19 +56,17 @@ fn check(node: &Node, row: &Row, id: &str) -> anyhow::Result<()> {
 }
 
 fn check_what_is_kept(node: &Node, row: &Row, id: &str, document: &Value) -> anyhow::Result<()> {
-    let (limits, directory) = (row.limits(), node.directory(id).join("latest").canonicalize()?);
-    let size = |name: &str| Ok::<_, anyhow::Error>(std::fs::metadata(directory.join(name))?.len());
-    ensure!(size("log.txt")? <= limits.log_size + FRAME, "its log is too long");
-    ensure!(size("result.json")? <= limits.document_size + FRAME, "its document is too large");
-    if row.ends != Ends::Done {
-        ensure!(document["files"] == json!([]) && !directory.join("files").exists(), "files of a failure are kept");
+    let (limits, directory) = (row.limits(), results(&node.longboat, id));
+    let size = |command: &str| Ok::<_, anyhow::Error>(node.longboat.run([command, id])?.stdout.len() as u64);
+    ensure!(size("logs")? <= limits.log_size + FRAME, "its log is too long");
+    ensure!(size("result")? <= limits.document_size + FRAME, "its document is too large");
+    if document["files"] == json!([]) {
+        ensure!(!directory.exists(), "it has left something that its document does not name");
         return Ok(());
     }
-    if document["files"] == json!([]) && !directory.join("files").exists() {
-        return Ok(());
-    }
+    ensure!(row.ends == Ends::Done, "files of a failure are kept");
     let (mut bytes, mut entries) = (0, 0);
-    for entry in below(&directory.join("files"))? {
+    for entry in below(&directory.join("1"))? {
         let kind = entry.file_type()?;
         ensure!(kind.is_file() || kind.is_dir(), "{} is neither file nor directory", entry.path().display());
         let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("{name:?} is no text"))?;

@@ -1,8 +1,8 @@
 //! The path of jobs through the queue, by hand.
 
 use crate::support::{
-    Worker, argument, await_state, await_that, file, sailor, show, state, submit, submit_text, text, time, verdicts,
-    work,
+    Worker, argument, await_state, await_that, file, register_sailor, results, sailor, show, state, submit,
+    submit_text, text, time, verdicts, work,
 };
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
@@ -94,13 +94,13 @@ fn the_sailors_job_loops_exits_with_10_behaves_and_is_done_at_its_third_attempt(
     assert_eq!((&record["attempts"], &record["state"]), (&json!(3), &json!("done")));
     let document = node.json(["result", &id])?;
     assert_eq!((&document["attempt"], &document["result"]), (&json!(3), &json!({"mode": "normal", "attempt": 3})));
-    let job = node.data_dir().join("results").join(&id[..2]).join(id.replace('-', ""));
     for (attempt, log) in [(1, "infinite loop"), (2, "faulty execution"), (3, "normal execution")] {
-        let directory = job.join("attempts").join(attempt.to_string());
-        let kept: Value = serde_json::from_slice(&std::fs::read(directory.join("result.json"))?)?;
-        assert_eq!(kept["verdict"], record["history"][attempt - 1]["verdict"]);
-        assert!(std::fs::read_to_string(directory.join("log.txt"))?.contains(log), "attempt {attempt}");
+        let option = format!("--attempt={attempt}");
+        let kept = node.json(["result", &id, &option])?;
+        assert_eq!((&kept["attempt"], &kept["verdict"]), (&json!(attempt), &record["history"][attempt - 1]["verdict"]));
+        assert!(node.ok(["logs", &id, &option])?.contains(log), "attempt {attempt}");
     }
+    assert!(!results(&node, &id).exists(), "a job that leaves no files leaves nothing outside the database");
     Ok(())
 }
 
@@ -237,15 +237,17 @@ fn a_result_is_there_once_the_job_is_done_and_its_files_can_be_copied() -> anyho
     assert!(text(&early.stderr).contains("ready"), "{}", text(&early.stderr));
     work(&node, &[])?;
     let document = node.json(["result", &id])?;
-    let files = node.data_dir().join("copy");
-    node.ok(["result", &id, "--files", argument(&files)?])?;
+    let saved = node.data_dir().join("copy");
+    node.ok(["result", &id, "--save", argument(&saved)?])?;
+    assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(saved.join("result.json"))?)?, document);
+    let files = saved.join("files");
     let listed = document["files"].as_array().context("a list of files")?;
     assert_eq!(listed.len(), 2);
     for listed in listed {
         let bytes = std::fs::read(files.join(listed["name"].as_str().context("a name")?))?;
         assert_eq!(listed["size"], bytes.len());
     }
-    let again = node.run(["result", &id, "--files", argument(&files)?])?;
+    let again = node.run(["result", &id, "--save", argument(&saved)?])?;
     assert_eq!(again.status.code(), Some(2), "what is there is not overwritten");
     assert_eq!(node.run(["result", "00000000000000000000000000000000"])?.status.code(), Some(1));
     Ok(())
@@ -256,6 +258,7 @@ fn a_queue_can_lie_elsewhere_and_is_the_same_for_all_who_name_it() -> anyhow::Re
     let node = sailor()?;
     let elsewhere = node.data_dir().join("elsewhere/queue.db");
     let queue = format!("--queue=sqlite:{}", argument(&elsewhere)?);
+    register_sailor(&node, &[&queue])?;
     let id = node.ok(["submit", "drunken-sailor", SOBER, &queue])?;
     ensure!(elsewhere.is_file(), "the queue is where it was asked for");
     assert_eq!(node.json(["list"])?, json!([]));

@@ -1,7 +1,9 @@
 //! Results that are sent to where their jobs want them, and results that are at another node.
 
 use crate::http::get;
-use crate::support::{Worker, argument, await_state, await_that, file, sailor, show, submit, submit_text, text, work};
+use crate::support::{
+    LEAVES_A_FILE, Worker, argument, await_state, await_that, file, sailor, show, submit, submit_text, text, work,
+};
 use anyhow::{Context, ensure};
 use base64::Engine as _;
 use longboat_tests::program::Longboat;
@@ -46,9 +48,9 @@ fn the_document_arrives_as_it_is_stored_with_its_digest_and_a_key() -> anyhow::R
     let expected = [(&dead, "PUT /dead", "dead"), (&done, "PUT /done?token=hidden", "done")];
     for (received, (id, request, state)) in both.iter().zip(expected) {
         assert_eq!(received.request, request);
-        let hex = id.replace('-', "");
-        let stored = node.data_dir().join("results").join(&hex[..2]).join(&hex).join("result.json");
-        assert_eq!(received.body, std::fs::read(stored)?);
+        let saved = node.data_dir().join(format!("saved-{id}"));
+        node.run(["result", id, "--save", argument(&saved)?])?;
+        assert_eq!(received.body, std::fs::read(saved.join("result.json"))?);
         assert_eq!(serde_json::from_slice::<Value>(&received.body)?["state"], state);
         let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&received.body));
         assert_eq!(received.headers["content-digest"], format!("sha-256=:{digest}:"));
@@ -189,20 +191,26 @@ fn a_worker_until_empty_ends_although_nobody_takes_its_results() -> anyhow::Resu
 }
 
 #[test]
-fn a_result_at_another_node_is_found_through_its_public_url() -> anyhow::Result<()> {
+fn files_at_another_node_are_found_through_its_public_url() -> anyhow::Result<()> {
     let (one, two) = (sailor()?, Longboat::new()?);
     let queue = format!("sqlite:{}", argument(&one.data_dir().join("queue.db"))?);
     let (holds, asks) = (one.start(["serve"])?, two.start(["serve", "--queue", &queue])?);
-    let id = submit(&one, ["drunken-sailor", "--param=mode=normal"])?;
+    let id = submit(&one, LEAVES_A_FILE)?;
     work(&one, &["--public-url", &holds.url])?;
     for path in [id.clone(), format!("{id}.log"), format!("{id}/"), format!("{id}?x=1")] {
+        let (here, there) = (get(&format!("{}/{path}", asks.url))?, get(&format!("{}/{path}", holds.url))?);
+        assert_eq!((here.status, &here.body), (200, &there.body), "every node has documents and logs: {path}");
+    }
+    let name = two.json(["result", &id, "--queue", &queue])?["files"][0]["name"].as_str().context("a file")?.to_owned();
+    for path in [format!("{id}/{name}"), format!("{id}/{name}?x=1")] {
         let answer = get(&format!("{}/{path}", asks.url))?;
         assert_eq!((answer.status, answer.header("location")?), (307, format!("{}/{path}", holds.url).as_str()));
         assert!(answer.json()?["timestamp"].is_string());
         let there = get(answer.header("location")?)?;
         assert_eq!((there.status, &there.body), (200, &get(&format!("{}/{path}", holds.url))?.body), "{path}");
     }
-    let output = two.run(["result", &id, "--queue", &queue])?;
+    let saved = two.data_dir().join("saved");
+    let output = two.run(["result", &id, "--queue", &queue, "--save", argument(&saved)?])?;
     let said = text(&output.stderr);
     assert!(!output.status.success() && said.contains(&format!("serves it at {}/{id}", holds.url)), "{said}");
     assert!(two.ok(["show", &id, "--queue", &queue])?.contains(&holds.url));
@@ -211,8 +219,9 @@ fn a_result_at_another_node_is_found_through_its_public_url() -> anyhow::Result<
     std::fs::remove_dir_all(one.data_dir().join("results"))?;
     let knows = one.start(["serve", "--public-url", &holds.url])?;
     for (url, status) in [(&asks.url, 307), (&holds.url, 404), (&knows.url, 404)] {
-        let answer = get(&format!("{url}/{id}"))?;
+        let answer = get(&format!("{url}/{id}/{name}"))?;
         ensure!(answer.status == status, "{url}: {}", answer.json()?);
+        assert_eq!(get(&format!("{url}/{id}"))?.status, 200, "the document is the queue's");
     }
     Ok(())
 }

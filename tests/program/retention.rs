@@ -1,13 +1,11 @@
 //! What becomes of jobs and their results once they were kept for long enough.
 
-use crate::support::{Worker, await_state, await_that, sailor, state, submit, submit_text, text, work};
+use crate::support::{
+    LEAVES_A_FILE, Worker, await_state, await_that, results, sailor, show, state, submit, submit_text, text, verdicts,
+    work,
+};
 use longboat_tests::program::Longboat;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-
-fn results(node: &Longboat, id: &str) -> PathBuf {
-    node.data_dir().join("results").join(&id[..2]).join(id.replace('-', ""))
-}
 
 fn keep(node: &Longboat, retention: &str) -> anyhow::Result<()> {
     Ok(std::fs::write(node.data_dir().join("config.toml"), format!("[retention]\n{retention}\n"))?)
@@ -29,13 +27,20 @@ fn jobs_that_were_kept_for_long_enough_go_with_their_results_and_the_others_stay
     keep(&node, "done = \"1s\"")?;
     let dead = submit(&node, ["drunken-sailor", "--param=mode=exit", "--max-attempts=1"])?;
     let held = submit(&node, ["drunken-sailor", "--hold"])?;
-    let job = "{\"algorithm\": \"drunken-sailor\", \"params\": {\"mode\": \"normal\"}}\n";
+    let job = "{\"algorithm\": \"drunken-sailor\", \"params\": {\"mode\": \"rename\", \"count\": 1}}\n";
     // More than are deleted, or removed, in one step.
     let done: BTreeSet<_> = text(&submit_text(&node, &job.repeat(130))?.stdout).lines().map(str::to_owned).collect();
     let worker = Worker::start(&node, &[])?;
     await_only(&node, &[&dead, &held], &done)?;
     assert_eq!((state(&node, &dead)?, state(&node, &held)?), ("dead".to_owned(), "held".to_owned()));
-    assert!(results(&node, &dead).join("result.json").exists());
+    assert_eq!(node.json(["result", &dead])?["state"], "dead");
+    assert!(node.run(["logs", &dead])?.status.success());
+    for id in done.iter().take(3) {
+        for command in ["result", "logs", "show"] {
+            let output = node.run([command, id])?;
+            assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{command}");
+        }
+    }
     assert_eq!(node.json(["status"])?["submitted"], 132, "what is gone was there");
     worker.kill()
 }
@@ -44,29 +49,37 @@ fn jobs_that_were_kept_for_long_enough_go_with_their_results_and_the_others_stay
 fn nothing_goes_unless_its_time_is_over() -> anyhow::Result<()> {
     let node = sailor()?;
     keep(&node, "done = \"forever\"\ndead = \"1d\"\ncancelled = \"1s\"")?;
-    let done = submit(&node, ["drunken-sailor", "--param=mode=normal"])?;
+    let done = submit(&node, LEAVES_A_FILE)?;
     let dead = submit(&node, ["drunken-sailor", "--param=mode=exit", "--max-attempts=1"])?;
     let expired = submit(&node, ["drunken-sailor", "--expires=1ms", "--delay=1h"])?;
     let worker = Worker::start(&node, &[])?;
     await_only(&node, &[&done, &dead], &[expired].into())?;
     await_state(&node, &done, "done")?;
     await_state(&node, &dead, "dead")?;
-    assert!(results(&node, &done).join("result.json").exists() && results(&node, &dead).exists());
+    assert!(results(&node, &done).join("1").is_dir());
+    for (id, state) in [(&done, "done"), (&dead, "dead")] {
+        assert_eq!(node.json(["result", id])?["state"], state);
+    }
     worker.kill()
 }
 
 #[test]
 fn results_that_a_crash_has_left_of_a_deleted_job_go_when_the_next_worker_starts() -> anyhow::Result<()> {
     let node = sailor()?;
-    keep(&node, "done = \"1s\"")?;
-    let id = submit(&node, ["drunken-sailor", "--param=mode=normal"])?;
+    let params = r#"{"mode": ["endless-loop", "normal"]}"#;
+    let id = submit(&node, ["drunken-sailor", "--ttr=60s", "--fuel=1e12", "--params", params])?;
+    let worker = Worker::start(&node, &[])?;
+    await_state(&node, &id, "running")?;
+    worker.kill()?;
     work(&node, &[])?;
+    assert_eq!(verdicts(&show(&node, &id)?), ["lost", "done"]);
+    keep(&node, "done = \"1s\"")?;
     let worker = Worker::start(&node, &[])?;
     await_only(&node, &[], &[id.clone()].into())?;
     worker.kill()?;
-    // A worker that was killed between the record and the directory, or that had put an attempt in place too late.
-    std::fs::create_dir_all(results(&node, &id).join("attempts/1"))?;
-    std::fs::write(results(&node, &id).join("attempts/1/result.json"), "{}")?;
+    // The killed worker had put files in place, or the next one was killed between the record and the directory.
+    std::fs::create_dir_all(results(&node, &id).join("1"))?;
+    std::fs::write(results(&node, &id).join("1/half.txt"), "half")?;
     let worker = Worker::start(&node, &[])?;
     await_only(&node, &[], &[id].into())?;
     worker.kill()

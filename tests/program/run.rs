@@ -1,7 +1,7 @@
 //! `longboat run`: what goes in, what comes out, and how it is refused.
 
 use crate::guests;
-use crate::support::{argument, file, run, sailor, text, with_input};
+use crate::support::{argument, file, run, sailor, submit, text, with_input, work};
 use anyhow::Context;
 use longboat_tests::build;
 use longboat_tests::program::Longboat;
@@ -243,14 +243,22 @@ fn a_damaged_module_is_refused_and_registering_it_again_heals_it() -> anyhow::Re
     let plain = guests::rust("plain")?;
     node.ok(["algorithm", "add", "plain", argument(&plain)?])?;
     let digest = sha256(&std::fs::read(&plain)?);
-    let kept = node.data_dir().join("algorithms/modules").join(digest).with_extension("wasm");
-    let half = std::fs::metadata(&kept)?.len() / 2;
-    std::fs::OpenOptions::new().write(true).open(&kept)?.set_len(half)?;
+    let queue = rusqlite::Connection::open(node.data_dir().join("queue.db"))?;
+    queue.execute("UPDATE module_pieces SET bytes = zeroblob(length(bytes)) WHERE place = 1", [])?;
     let output = node.run(["run", "plain"])?;
     let errors = text(&output.stderr);
-    assert!(!output.status.success() && errors.contains("digest") && errors.contains("register it again"), "{errors}");
+    assert!(!output.status.success() && errors.contains("damaged") && errors.contains("register it again"), "{errors}");
     node.ok(["algorithm", "add", "plain", argument(&plain)?])?;
     node.ok(["run", "plain"])?;
+    // A damaged copy of a sound module is replaced.
+    let copy = node.data_dir().join("algorithms").join(digest).with_extension("wasm");
+    submit(&node, ["plain"])?;
+    for _ in 0..2 {
+        work(&node, &["--max-jobs=1"])?;
+        assert_eq!(std::fs::read(&copy)?, std::fs::read(&plain)?);
+        std::fs::write(&copy, "half")?;
+        submit(&node, ["plain"])?;
+    }
     Ok(())
 }
 

@@ -155,7 +155,7 @@ fn jobs_come_as_lines_as_a_list_from_a_file_and_from_standard_input() -> anyhow:
 #[test]
 fn msg_qworkers_array_is_a_job() -> anyhow::Result<()> {
     let node = sailor()?;
-    let jobs = r#"[{"uuid": "bc3a925099b9012e0f06549a20077664", "type": "drunken_sailor"}, {"23": "42", "mode": "normal"}]
+    let jobs = r#"[{"uuid": "bc3a925099b9012e0f06549a20077664", "type": "drunken_sailor"}, {"23": "42", "mode": "rename", "count": 1}]
                   [{"uuid": "bc3a925099b9012e0f06549a20077665", "type": "drunken_sailor"}, null]"#;
     let output = submit_text(&node, jobs)?;
     let ids = text(&output.stdout);
@@ -165,7 +165,7 @@ fn msg_qworkers_array_is_a_job() -> anyhow::Result<()> {
     work(&node, &["--max-jobs=1"])?;
     assert_eq!(state(&node, "bc3a925099b9012e0f06549a20077664")?, "done");
     let directory = node.data_dir().join("results/bc/bc3a925099b9012e0f06549a20077664");
-    assert!(directory.join("result.json").is_file(), "results lie where msg-qworker's lay");
+    assert_eq!(std::fs::read_dir(directory.join("1"))?.count(), 1, "files lie below where msg-qworker's lay");
     Ok(())
 }
 

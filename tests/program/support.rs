@@ -1,6 +1,7 @@
 //! What all tests need: a node to ask, a worker to command, and patience.
 
 use anyhow::{Context, bail, ensure};
+use longboat_tests::build;
 use longboat_tests::program::Longboat;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -17,6 +18,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A node with the sailor registered, who can do all that a queue needs to see.
 pub fn sailor() -> anyhow::Result<Longboat> {
     Longboat::with_algorithms(&["drunken-sailor"])
+}
+
+/// A job of the sailor's that is done at once, and leaves one file.
+pub const LEAVES_A_FILE: [&str; 3] = ["drunken-sailor", "--param=mode=rename", "--param=count=1"];
+
+/// Registers the sailor once more in the queue that these options name.
+pub fn register_sailor(node: &Longboat, options: &[&str]) -> anyhow::Result<()> {
+    let module = build::algorithm("drunken-sailor")?;
+    node.ok(["algorithm", "add", "drunken-sailor", argument(&module)?].iter().chain(options))?;
+    Ok(())
+}
+
+/// Where a node keeps the files that a job has left.
+pub fn results(node: &Longboat, id: &str) -> PathBuf {
+    let hex = id.replace('-', "");
+    node.data_dir().join("results").join(&hex[..2]).join(hex)
 }
 
 /// Submits one job, and returns its id.

@@ -5,7 +5,10 @@ use anyhow::Context;
 use longboat_tests::program::Longboat;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Two seconds, and more on a machine that is busy with other things.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn starts(node: &Longboat, mode: &str, seconds: &str) -> anyhow::Result<String> {
     let params = format!(r#"{{"mode": ["{mode}", "normal"], "seconds": {seconds}}}"#);
@@ -13,13 +16,25 @@ fn starts(node: &Longboat, mode: &str, seconds: &str) -> anyhow::Result<String> 
 }
 
 #[test]
-fn the_job_of_a_killed_worker_is_taken_over_and_done() -> anyhow::Result<()> {
+fn the_job_of_a_killed_worker_is_taken_over_at_once() -> anyhow::Result<()> {
     let node = sailor()?;
     let id = starts(&node, "endless-loop", "0")?;
-    let worker = Worker::start(&node, &["--name=one"])?;
+    // Whoever waited for the end of this lease would have no patience left.
+    let lasting = |name: &str| {
+        let mut command = node.command(["worker", "--until-empty", name]);
+        command.env("LONGBOAT__WORKER__LEASE", "10m");
+        Worker::spawn(command)
+    };
+    let worker = lasting("--name=one")?;
     await_state(&node, &id, "running")?;
     worker.kill()?;
-    let (status, said) = Worker::start(&node, &["--name=two", "--until-empty"])?.join()?;
+    let mut successor = lasting("--name=two")?;
+    successor.await_line("serves default")?;
+    let watched = Instant::now();
+    successor.await_line("attempt 2")?;
+    let watched = watched.elapsed();
+    assert!(watched < AT_ONCE, "the successor has waited for {watched:?}");
+    let (status, said) = successor.join()?;
     assert!(status.success(), "{said}");
     let record = show(&node, &id)?;
     assert_eq!((verdicts(&record), &record["state"]), (vec!["lost", "done"], &json!("done")));
@@ -81,7 +96,8 @@ fn a_worker_under_a_reused_name_neither_cuts_short_nor_keeps_the_leases_of_the_o
     let id = starts(&node, "endless-loop", "0")?;
     let before = Worker::patient(&node, &["--name=same"])?;
     await_state(&node, &id, "running")?;
-    before.kill()?;
+    // Killed, it would be known to be dead at once.
+    before.signal("STOP")?;
     let again = Worker::patient(&node, &["--name=same"])?;
     let workers = await_that("both starts are known", || {
         let workers = node.json(["status"])?["workers"].as_array().cloned().unwrap_or_default();
@@ -94,7 +110,33 @@ fn a_worker_under_a_reused_name_neither_cuts_short_nor_keeps_the_leases_of_the_o
     assert_eq!(verdicts(&record), ["lost", "done"], "its heartbeats were its own, and did not keep the old lease");
     let watched = seconds(&started["started_at"], &record["history"][0]["finished_at"])?;
     assert!(watched >= 3.0, "it was taken over after {watched} s, and the lease is 3 s");
+    before.kill()?;
     again.kill()
+}
+
+#[test]
+fn a_running_worker_takes_over_from_a_killed_one_at_once() -> anyhow::Result<()> {
+    let node = sailor()?;
+    let id = starts(&node, "endless-loop", "0")?;
+    let lasting = |arguments: &[&str]| {
+        let mut command = node.command(["worker"]);
+        command.args(arguments).env("LONGBOAT__WORKER__LEASE", "10m");
+        Worker::spawn(command)
+    };
+    let worker = lasting(&["--name=one"])?;
+    await_state(&node, &id, "running")?;
+    let mut heir = lasting(&["--name=heir"])?;
+    await_that("both workers are known", || {
+        Ok((node.json(["status"])?["workers"].as_array().map(Vec::len) == Some(2)).then_some(()))
+    })?;
+    worker.kill()?;
+    let killed = Instant::now();
+    heir.await_line("Took over")?;
+    heir.await_line("### Started")?;
+    assert!(killed.elapsed() < AT_ONCE, "the heir has waited for {:?}", killed.elapsed());
+    await_state(&node, &id, "done")?;
+    assert_eq!(verdicts(&show(&node, &id)?), ["lost", "done"]);
+    heir.kill()
 }
 
 #[test]

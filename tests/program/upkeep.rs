@@ -135,12 +135,19 @@ fn what_is_exported_is_imported_elsewhere_with_its_history_and_order() -> anyhow
     let done = submit(&node, ["drunken-sailor", SOBER, "--tag=a"])?;
     let dead = submit(&node, ["drunken-sailor", "--param=mode=exit", "--max-attempts=2"])?;
     work(&node, &[])?;
-    let held = submit(&node, ["drunken-sailor", "--hold", "--unique=k"])?;
+    let held = submit(&node, ["drunken-sailor", SOBER, "--hold", "--unique=k"])?;
     let export = node.data_dir().join("jobs.jsonl");
     let name = argument(&export)?;
     node.ok(["queue", "export", "--file", name])?;
     let lines = std::fs::read_to_string(&export)?;
-    assert_eq!(lines.lines().count(), 5, "a head, three jobs and an end: {lines}");
+    let mut kinds = lines.lines().map(kind).collect::<anyhow::Result<Vec<_>>>()?;
+    // A module is larger than a line.
+    let pieces = kinds.len();
+    kinds.retain(|kind| kind != "module_piece");
+    assert!(kinds.len() < pieces);
+    let (jobs, outcomes) = (["job"; 3], ["outcome"; 3]);
+    let expected = [&["queue"][..], &jobs, &outcomes, &["module", "algorithm", "end"]].concat();
+    assert_eq!(kinds, expected);
     assert_eq!(node.run(["queue", "export", "--file", name])?.status.code(), Some(2), "it is there");
 
     let copy = other(&node, "new/copy.db")?;
@@ -151,13 +158,31 @@ fn what_is_exported_is_imported_elsewhere_with_its_history_and_order() -> anyhow
     for id in [&done, &dead, &held] {
         assert_eq!(node.json(["show", id, &copy.option])?, show(&node, id)?);
     }
+    for (id, attempt) in [(&done, 1), (&dead, 1), (&dead, 2)] {
+        let attempt = format!("--attempt={attempt}");
+        for command in ["result", "logs"] {
+            let (here, there) = (node.run([command, id, &attempt])?, node.run([command, id, &attempt, &copy.option])?);
+            assert!(!here.stdout.is_empty(), "{command} {id} {attempt}: {}", text(&here.stderr));
+            assert_eq!((here.stdout, here.status), (there.stdout, there.status), "{command} {id} {attempt}");
+        }
+    }
     assert_eq!(node.ok(["queue", "check", &copy.option])?, "sound, with 3 jobs");
     // Through a pipe it comes out alike, and once more it changes nothing.
     let again = with_input(node.command(["queue", "import", "-", "-o", "json", &copy.option]), lines.as_bytes())?;
     assert_eq!(serde_json::from_slice::<Value>(&again.stdout)?, json!({"jobs": 0, "forgotten": 0, "known": 3}));
     let exported = node.ok(["queue", "export", &copy.option])?;
-    assert!(exported.lines().skip(1).eq(lines.lines().skip(1)), "{exported}\n{lines}");
+    assert!(exported.lines().skip(1).eq(lines.lines().skip(1)), "the second export is another one");
+    // The module came along.
+    node.ok(["release", &held, &copy.option])?;
+    work(&node, &[&copy.option])?;
+    assert_eq!(verdicts(&node.json(["show", &held, &copy.option])?), ["done"]);
     Ok(())
+}
+
+/// What a line of an export is.
+fn kind(line: &str) -> anyhow::Result<String> {
+    let line: serde_json::Map<String, Value> = serde_json::from_str(line)?;
+    line.keys().next().cloned().context("a line is an object with one field")
 }
 
 #[test]

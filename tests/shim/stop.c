@@ -2,12 +2,12 @@
 //
 // LONGBOAT_SHIM_STEPS is a list of steps, such as
 //
-//     after rename */attempts/1; before sync */queue.db-wal
+//     after mkdir */results/*/1; before sync */queue.db-wal
 //
 // of which each waits for the one before; at the last one the process stops. A step names a call and the path that it is
-// about, as a pattern for fnmatch: the new name of `rename` and `symlink`, the directory of `mkdir`, the file of `sync`
-// (fsync, fdatasync), the first line that `send` sends, and the file beside a SQLite database of which `begin` locks the byte that stands for the right to
-// write: https://sqlite.org/walformat.html#locks. LONGBOAT_SHIM_MARK is a file that is made just before.
+// about, as a pattern for fnmatch: the directory of `mkdir`, the file of `sync` (fsync, fdatasync) and of `write`
+// (pwrite), and the file beside a SQLite database of which `begin` locks the byte that stands for the right to write, and
+// `end` unlocks it: https://sqlite.org/walformat.html#locks. LONGBOAT_SHIM_MARK is a file that is made just before.
 //
 // Calls that Rust's rustix makes of the kernel itself are not seen here.
 #define _GNU_SOURCE
@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,7 +54,7 @@ static void read_steps(void) {
 }
 
 // A process that is stopped while another of its threads writes would keep everybody from the database. So it stops
-// there only if it was asked to: in a sync.
+// there only if it was asked to: at a write.
 static void stop(int may_write) {
     const char *mark = getenv("LONGBOAT_SHIM_MARK");
     int file = mark ? open(mark, O_CREAT | O_WRONLY | O_CLOEXEC, 0600) : -1;
@@ -88,7 +87,7 @@ static void look(const char *when, const char *call, const char *path) {
     }
     pthread_mutex_unlock(&mutex);
     if (is_last) {
-        stop(!strcmp(call, "sync"));
+        stop(!strcmp(call, "write"));
     }
     errno = before;
 }
@@ -111,22 +110,6 @@ static void look_at_file(const char *when, const char *call, int file) {
     if (!real) { \
         *(void **)&real = dlsym(RTLD_NEXT, name); \
     }
-
-int rename(const char *from, const char *to) {
-    REAL(int, "rename", const char *, const char *)
-    look("before", "rename", to);
-    int result = real(from, to);
-    look("after", "rename", to);
-    return result;
-}
-
-int symlink(const char *target, const char *link) {
-    REAL(int, "symlink", const char *, const char *)
-    look("before", "symlink", link);
-    int result = real(target, link);
-    look("after", "symlink", link);
-    return result;
-}
 
 int mkdir(const char *path, mode_t mode) {
     REAL(int, "mkdir", const char *, mode_t)
@@ -152,17 +135,11 @@ int fdatasync(int file) {
     return result;
 }
 
-ssize_t send(int socket, const void *data, size_t length, int flags) {
-    REAL(ssize_t, "send", int, const void *, size_t, int)
-    char line[LENGTH] = "";
-    size_t end = 0;
-    while (end < length && end < LENGTH - 1 && ((const char *)data)[end] != '\r') {
-        end++;
-    }
-    memcpy(line, data, end);
-    look("before", "send", line);
-    ssize_t result = real(socket, data, length, flags);
-    look("after", "send", line);
+ssize_t pwrite64(int file, const void *data, size_t length, off64_t place) {
+    REAL(ssize_t, "pwrite64", int, const void *, size_t, off64_t)
+    look_at_file("before", "write", file);
+    ssize_t result = real(file, data, length, place);
+    look_at_file("after", "write", file);
     return result;
 }
 
@@ -182,6 +159,9 @@ static int lock(int (*real)(int, int, ...), int file, int command, void *argumen
         writes = range->l_type == F_WRLCK;
     }
     pthread_mutex_unlock(&gate);
+    if (range->l_type == F_UNLCK) {
+        look_at_file("after", "end", file);
+    }
     return result;
 }
 

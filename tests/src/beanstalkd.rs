@@ -58,7 +58,7 @@ impl Beanstalkd {
         bail!("no port is free")
     }
 
-    /// Where it is, as `--queue` takes it.
+    /// Where it is, as `--intake` takes it.
     pub fn url(&self) -> String {
         format!("beanstalkd://127.0.0.1:{}", self.port)
     }

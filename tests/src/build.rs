@@ -32,12 +32,33 @@ pub fn algorithm(name: &str) -> anyhow::Result<PathBuf> {
     static MODULES: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let modules = once(&MODULES, || {
         ensure_target()?;
+        let place = target_directory("guests")?;
         let packages = ALGORITHMS.iter().flat_map(|name| ["--package", name]);
-        cargo(&["--target", TARGET].into_iter().chain(packages).collect::<Vec<_>>())
+        cargo(&["--target", TARGET, "--target-dir", &place].into_iter().chain(packages).collect::<Vec<_>>())
     })?;
     let file = format!("{}.wasm", name.replace('-', "_"));
     let module = modules.into_iter().find(|path| path.ends_with(&file));
     module.with_context(|| format!("cargo built no {file}"))
+}
+
+/// The program that makes random modules for the tests of hostile programs. It is a workspace of its own.
+///
+/// # Errors
+/// The compiler's.
+pub fn smith() -> anyhow::Result<PathBuf> {
+    let manifest = workspace().join("tests/hostile/smith/Cargo.toml");
+    let manifest = manifest.to_str().context("paths of the checkout are text")?;
+    let place = target_directory("smith")?;
+    cargo(&["--manifest-path", manifest, "--target-dir", &place])?.into_iter().next().context("no program")
+}
+
+/// A target directory in the one that this program was built into. `cargo demo` builds guests there as well,
+/// while another cargo has the outer one.
+fn target_directory(name: &str) -> anyhow::Result<String> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().find(|directory| directory.join(".rustc_info.json").exists());
+    let place = target.context("this program is not in a target directory")?.join(name);
+    place.to_str().map(str::to_owned).context("paths of the target directory are text")
 }
 
 /// Adds the guests' target to the toolchain if it is missing.

@@ -13,18 +13,18 @@ pub struct ActArgs {
     /// The jobs.
     #[command(flatten)]
     pub chosen: ChosenArgs,
-    /// Whether it is meant so.
+    /// Whether to ask first.
     #[command(flatten)]
     pub consent: ConsentArgs,
 }
 
-/// Whether an act on many jobs is meant so.
+/// Whether to ask before acting on many jobs.
 #[derive(Debug, Args)]
 pub struct ConsentArgs {
-    /// Do not ask before acting on the jobs that fit
+    /// Do not ask before acting on the jobs that the filter chooses
     #[arg(short, long, conflicts_with = "dry_run")]
     pub yes: bool,
-    /// Only show which jobs are meant
+    /// Only show which jobs are chosen
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -35,7 +35,7 @@ pub struct CancelArgs {
     /// The jobs.
     #[command(flatten)]
     pub act: ActArgs,
-    /// Why; it is kept in the verdict
+    /// The reason; the verdict keeps it
     #[arg(long, value_name = "TEXT", default_value = "by hand", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 }
@@ -46,17 +46,17 @@ pub struct UpdateArgs {
     /// The jobs.
     #[command(flatten)]
     pub act: ActArgs,
-    /// Params, inputs and limits, as submit has them.
+    /// Params, inputs and limits, as with submit.
     #[command(flatten)]
     pub job: JobArgs,
-    /// The rest.
+    /// The other fields.
     #[command(flatten)]
     pub change: ChangeArgs,
 }
 
-/// What to change in a job, params, inputs and limits apart.
+/// What to change in a job, besides params, inputs and limits.
 ///
-/// Options that also choose jobs have `set` before the name that they have with submit.
+/// Where submit's option would choose jobs here, the option that changes them starts with `set`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct ChangeArgs {
@@ -69,7 +69,7 @@ pub struct ChangeArgs {
     /// Pin the job to the worker of this name
     #[arg(long, value_name = "NAME")]
     pub set_host: Option<String>,
-    /// Put these tags in place of all others; may be given many times
+    /// Replace all tags by these; may be given many times
     #[arg(long = "set-tag", value_name = "TAG")]
     pub set_tags: Vec<String>,
     /// Add a tag; may be given many times
@@ -78,33 +78,33 @@ pub struct ChangeArgs {
     /// Remove a tag; may be given many times
     #[arg(long = "remove-tag", value_name = "TAG", conflicts_with = "set_tags")]
     pub remove_tags: Vec<String>,
-    /// Send the result there as well; one that is on its way already goes where it was to go
+    /// Also send the result there; a result that is being sent already still goes to the old URL
     #[arg(long, value_name = "URL")]
     pub result_url: Option<Url>,
     /// 0 is the most urgent
     #[arg(long, value_name = "N")]
     pub priority: Option<u32>,
-    /// Not before so long from now, such as 90s or 1h30m
+    /// Not before this much time from now, such as 90s or 1h30m
     #[arg(long, value_name = "DURATION", conflicts_with = "run_at")]
     pub delay: Option<Span>,
     /// Not before this time
     #[arg(long, value_name = "TIME")]
     pub run_at: Option<Timestamp>,
-    /// Not after this time, or so long from now
+    /// Not after this time, or this much time from now
     #[arg(long, value_name = "TIME|DURATION")]
     pub expires: Option<When>,
-    /// The time that one attempt may take, the fetching of inputs included
+    /// The time that one attempt may take, fetching included
     #[arg(long, value_name = "DURATION")]
     pub ttr: Option<Span>,
     /// How often the job may be tried
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
-    /// Take a field back to its default; may be given many times
+    /// Reset a field to its default; may be given many times
     #[arg(long, value_name = "FIELD", value_delimiter = ',', value_enum)]
     pub unset: Vec<Unset>,
 }
 
-/// A field that a job may be without.
+/// A field that can be reset to its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Unset {
@@ -145,7 +145,7 @@ pub enum Unset {
 pub struct PauseArgs {
     /// The tube
     pub tube: Tube,
-    /// For so long [default: until it is resumed]
+    /// For this time [default: until `longboat resume`]
     #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
     pub period: Option<Span>,
     /// Until this time

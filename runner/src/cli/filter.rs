@@ -1,43 +1,42 @@
-//! Which jobs are meant.
+//! The arguments that choose jobs.
 
-use super::Reference;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use longboat::job::{AlgorithmName, Span, State, Tube, Verdict};
+use longboat::job::{AlgorithmName, JobId, Span, State, Tube, Verdict};
 use longboat::queue::{Filter, Times};
 use std::str::FromStr;
 
 /// Jobs by their ids, or by what they have in common.
 #[derive(Debug, Args)]
 pub struct ChosenArgs {
-    /// The jobs' ids, or their numbers at a server that gives numbers
-    #[arg(value_name = "ID|NUMBER")]
-    pub ids: Vec<Reference>,
+    /// The jobs' ids
+    #[arg(value_name = "ID")]
+    pub ids: Vec<JobId>,
     /// What they have in common.
     #[command(flatten)]
     pub filter: FilterArgs,
     /// All jobs
     #[arg(long, help_heading = "Which jobs")]
     pub all: bool,
-    /// At most this many, those that were submitted first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", help_heading = "Which jobs", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 }
 
-/// What jobs have in common; those are meant that fit everything that is given.
+/// What jobs have in common. A job must fit every option that is given.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which jobs")]
 pub struct FilterArgs {
-    /// In this state; in any of them if there are several
+    /// In this state, or in one of several
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state())]
     pub states: Vec<State>,
-    /// In this tube; in any of them if there are several
+    /// In this tube, or in one of several
     #[arg(long = "tube", value_name = "TUBE", value_delimiter = ',')]
     pub tubes: Vec<Tube>,
-    /// Running this algorithm, whichever module
+    /// Of this algorithm, whatever its module
     #[arg(long, value_name = "NAME")]
     pub algorithm: Option<AlgorithmName>,
     /// With this tag; with all of them if there are several
@@ -49,7 +48,7 @@ pub struct FilterArgs {
     /// Tried by a worker of this name
     #[arg(long, value_name = "NAME")]
     pub worker: Option<String>,
-    /// Whose last verdict is of this kind; of any of them if there are several
+    /// With a last verdict of this kind, or of one of several
     #[arg(long = "verdict", value_name = "KIND", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(Verdict::KINDS))]
     pub verdicts: Vec<String>,
@@ -72,7 +71,7 @@ fn state() -> impl TypedValueParser<Value = State> {
 }
 
 impl FilterArgs {
-    /// The filter that is meant at the time `now`.
+    /// The filter. Durations count back from `now`.
     pub fn at(self, now: Timestamp) -> Filter {
         let time = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
         Filter {
@@ -89,12 +88,12 @@ impl FilterArgs {
     }
 }
 
-/// A point in time, or so long ago.
+/// A point in time, or a duration before now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Then.
+    /// This time.
     At(Timestamp),
-    /// So long ago.
+    /// This much time before now.
     Ago(Span),
 }
 
@@ -110,7 +109,7 @@ impl Moment {
 impl FromStr for Moment {
     type Err = String;
 
-    /// Times are read as RFC 3339 has them, and in UTC as listings print them.
+    /// Reads RFC 3339 times, and times in UTC as lists print them.
     fn from_str(text: &str) -> Result<Self, String> {
         let as_listed = || Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
         if let Ok(time) = text.parse::<Timestamp>() {
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_a_time_as_people_and_listings_write_it_or_so_long_ago() {
+    fn moment_is_a_time_or_a_duration_before_now() {
         let now: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
         for (text, time) in [
             ("2026-11-21T19:00:00+02:00", "2026-11-21T17:00:00Z"),

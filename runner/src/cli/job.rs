@@ -6,7 +6,7 @@ use longboat::job::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, parse_
 use std::path::PathBuf;
 use url::Url;
 
-/// Params, inputs and limits: what `run` and `submit` have in common.
+/// Params, inputs and limits: the options that `run`, `submit` and `update` share.
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// An input: a URL, a path, or - for standard input; NAME=… if there are several
@@ -15,7 +15,7 @@ pub struct JobArgs {
     /// All params as a JSON object, or @FILE
     #[arg(long, value_name = "JSON|@FILE")]
     pub params: Option<String>,
-    /// One param; the value is JSON where it can be read as such, else text
+    /// One param; a value that is not JSON is taken as text
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub param: Vec<String>,
     /// Pin the algorithm's randomness
@@ -71,7 +71,7 @@ impl LimitArgs {
     }
 }
 
-/// The options that describe a job, and so make no sense beside a file of them.
+/// The options that describe a single job. None of them goes with a file of jobs.
 const ONE_JOB: [&str; 26] = [
     "inputs",
     "params",
@@ -104,37 +104,34 @@ const ONE_JOB: [&str; 26] = [
 /// A job, or a file of them.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// The algorithm: NAME, or NAME@sha256:… for one certain module
+    /// The algorithm: NAME, or NAME@sha256:… to pin a module
     #[arg(value_name = "NAME", required_unless_present = "file", conflicts_with = "file")]
     pub algorithm: Option<AlgorithmRef>,
     /// Submit job documents from a file, as JSON or JSON lines; - is standard input. All of them or none
     #[arg(long, value_name = "JOBS", conflicts_with_all = ONE_JOB)]
     pub file: Option<PathBuf>,
-    /// The job.
-    #[command(flatten)]
-    pub job: JobArgs,
     /// An id of your own, so that submitting twice changes nothing
     #[arg(long, value_name = "UUID")]
     pub id: Option<JobId>,
-    /// Where the result document is also sent, with PUT, once the job is done or dead
+    /// Also send the result document there, with PUT, once the job is done or dead
     #[arg(long, value_name = "URL")]
     pub result_url: Option<Url>,
-    /// The queue's name [default: default]
+    /// The tube [default: default]
     #[arg(long, value_name = "TUBE")]
     pub tube: Option<Tube>,
     /// 0 is the most urgent [default: 1024]
     #[arg(long, value_name = "N")]
     pub priority: Option<u32>,
-    /// Not before so long after submission, such as 90s or 1h30m
+    /// Not before this much time after submission, such as 90s or 1h30m
     #[arg(long, value_name = "DURATION", conflicts_with = "run_at")]
     pub delay: Option<Span>,
     /// Not before this time
     #[arg(long, value_name = "TIME")]
     pub run_at: Option<Timestamp>,
-    /// Not after this time, or so long after submission
+    /// Not after this time, or this much time after submission
     #[arg(long, value_name = "TIME|DURATION")]
     pub expires: Option<When>,
-    /// The time that one attempt may take, the fetching of inputs included [default: 60s]
+    /// The time that one attempt may take, fetching included [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub ttr: Option<Span>,
     /// How often the job may be tried [default: 3]
@@ -143,7 +140,7 @@ pub struct SubmitArgs {
     /// Refuse a second job with this key until this one has ended
     #[arg(long, value_name = "KEY")]
     pub unique: Option<String>,
-    /// For so long instead
+    /// Refuse it for this time instead
     #[arg(long, value_name = "DURATION", requires = "unique")]
     pub unique_for: Option<Span>,
     /// A tag to find the job by; may be given many times
@@ -155,4 +152,24 @@ pub struct SubmitArgs {
     /// Submit without releasing
     #[arg(long)]
     pub hold: bool,
+    /// Params, inputs and limits.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// An algorithm and what to run it on.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A WebAssembly file, or the name of a registered algorithm (NAME, or NAME@sha256:…)
+    #[arg(value_name = "FILE|NAME")]
+    pub algorithm: String,
+    /// The time that the attempt may take [default: 60s]
+    #[arg(long, visible_alias = "ttr", value_name = "DURATION", help_heading = "Limits")]
+    pub timeout: Option<Span>,
+    /// Where to put the files of the result; created if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub result_dir: Option<PathBuf>,
+    /// Params, inputs and limits.
+    #[command(flatten)]
+    pub job: JobArgs,
 }

@@ -11,7 +11,7 @@ pub struct ListArgs {
     /// Which jobs.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// At most this many, those that were submitted first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", help_heading = "Which jobs")]
     pub limit: Option<u64>,
     /// Show more columns
@@ -20,14 +20,27 @@ pub struct ListArgs {
     /// Show these columns
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_enum)]
     pub columns: Vec<Column>,
+    /// Print inputs that are part of the job whole, not only their sizes and digests
+    #[arg(long)]
+    pub full: bool,
 }
 
-/// What a listing tells of each job.
+/// Which job to show.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The job's id
+    pub id: JobId,
+    /// Print long params, and inputs that are part of the job, whole
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// A column of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Column {
     /// Its id
     Id,
-    /// The state that it is in
+    /// Its state
     State,
     /// What it runs
     Algorithm,
@@ -35,32 +48,30 @@ pub enum Column {
     Tube,
     /// 0 is the most urgent
     Priority,
-    /// How many were started
+    /// How many attempts were started
     Attempts,
-    /// When, in UTC as all times are
+    /// When it was submitted; all times are in UTC
     Submitted,
-    /// The kind of the last one
+    /// The kind of its last verdict
     Verdict,
-    /// When it can start, or could
+    /// When it was or is due
     Due,
     /// When its last attempt started
     Started,
     /// When it ended
     Finished,
-    /// After when it is not started
+    /// The time after which it is not started
     Expires,
     /// The time that an attempt may take
     Ttr,
     /// The only worker that may take it
     Host,
-    /// What to find it by
+    /// Its tags
     Tags,
-    /// The key that only one job may hold
+    /// Its unique key
     Unique,
     /// How often it was kicked
     Kicks,
-    /// Its number at the server that keeps it
-    Number,
     /// How far the running attempt has come
     Progress,
     /// What the last verdict says
@@ -68,7 +79,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// What is shown unless something else is asked for; scripts go by it.
+    /// The columns unless others are asked for; scripts rely on them.
     pub const USUAL: [Self; 8] = [
         Self::Id,
         Self::State,
@@ -79,14 +90,14 @@ impl Column {
         Self::Submitted,
         Self::Verdict,
     ];
-    /// What more there is in a wide listing.
+    /// The additional columns of a wide list.
     pub const WIDE: [Self; 6] = [Self::Started, Self::Finished, Self::Host, Self::Tags, Self::Progress, Self::Message];
 }
 
 /// Which jobs to wait for, and how long.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Which jobs; by a filter those that fit it now.
+    /// Which jobs; a filter chooses jobs that fit it now.
     #[command(flatten)]
     pub chosen: ChosenArgs,
     /// Give up after this long
@@ -102,17 +113,20 @@ pub struct LogsArgs {
     /// The log of this attempt [default: the last one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub attempt: Option<u32>,
-    /// Go on until the job has ended; exit with 1 if it is not done then
+    /// Go on until the job has ended; exit with 1 if it is then not done
     #[arg(short, long)]
     pub follow: bool,
 }
 
-/// Whose result to print.
+/// Whose result to print, and where to save it.
 #[derive(Debug, Args)]
 pub struct ResultArgs {
     /// The job's id
     pub id: JobId,
-    /// Copy the files of the result into this directory, which is created
+    /// The result of this attempt [default: the attempt that counts]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempt: Option<u32>,
+    /// Also write result.json, log.txt and files/ into this directory, which must be new or empty
     #[arg(long, value_name = "DIR")]
-    pub files: Option<PathBuf>,
+    pub save: Option<PathBuf>,
 }

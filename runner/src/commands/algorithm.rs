@@ -1,42 +1,54 @@
-//! `longboat algorithm`: the registry.
+//! `longboat algorithm`: the registered algorithms.
 
-use super::Node;
+use super::node::Node;
 use crate::cli::{AlgorithmCommand, Format};
 use crate::output;
 use anyhow::Context;
 use longboat::job::{AlgorithmName, Shape};
-use longboat::registry::{Entry, MAX_MODULE};
+use longboat::queue::{Algorithm, MAX_MODULE};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-pub fn run(node: &Node, command: AlgorithmCommand, format: Format) -> anyhow::Result<bool> {
-    let registry = node.registry()?;
+pub async fn run(node: &Node, command: AlgorithmCommand, format: Format) -> anyhow::Result<bool> {
     match command {
         AlgorithmCommand::Add { name, file } => {
-            let entry = add(node, name, &file)?;
-            output::print(format, &entry, |entry| {
-                format!("{} is {} ({}, {})", entry.name, entry.module, shape(entry.shape), output::size(entry.size))
+            output::print(format, &add(node, &name, &file).await?, |Algorithm { name, current, .. }| {
+                format!("{name} is {} ({}, {})", current.module, shape(current.shape), output::size(current.size))
             })?;
         }
-        AlgorithmCommand::List => output::print(format, &registry.list()?, |entries| table(entries))?,
-        AlgorithmCommand::Show { name } => output::print(format, &registry.find(&name)?, show)?,
+        AlgorithmCommand::List => {
+            output::print(format, &node.queue().await?.algorithms().await?, |algorithms| table(algorithms))?;
+        }
+        AlgorithmCommand::Show { name } => {
+            let found = node.queue().await?.algorithm(&name).await?;
+            output::print(format, &found.with_context(|| unknown(&name))?, show)?;
+        }
         AlgorithmCommand::Remove { name } => {
-            registry.remove(&name)?;
+            anyhow::ensure!(node.queue().await?.remove(&name).await?, unknown(&name));
             output::tell(format_args!("{name} is no longer registered; its modules stay reachable by digest"));
         }
     }
     Ok(true)
 }
 
-/// Compiles a module, so that what nobody could run is refused now and the first job need not wait.
-fn add(node: &Node, name: AlgorithmName, file: &Path) -> anyhow::Result<Entry> {
+/// The message for a name that no algorithm has.
+pub fn unknown(name: &AlgorithmName) -> String {
+    format!(
+        "no algorithm is registered as `{name}`; `longboat algorithm list` shows all of them, and \
+         `longboat algorithm add {name} FILE` registers one"
+    )
+}
+
+/// Registers a module. It is compiled first: a module that cannot run is refused now, and the first job does
+/// not wait for the compiler.
+async fn add(node: &Node, name: &AlgorithmName, file: &Path) -> anyhow::Result<Algorithm> {
     let bytes = read_module(file)?;
     let bar = output::working("compiling");
     let program =
         node.sandbox(1)?.compile(&bytes).with_context(|| format!("{} cannot be an algorithm", file.display()))?;
     bar.finish_and_clear();
-    Ok(node.registry()?.add(name, &bytes, program.shape())?)
+    Ok(node.queue().await?.add(name, program.shape(), bytes).await?)
 }
 
 /// Reads a module's file.
@@ -62,30 +74,31 @@ fn shape(shape: Shape) -> &'static str {
     }
 }
 
-fn table(entries: &[Entry]) -> String {
+fn table(algorithms: &[Algorithm]) -> String {
     output::table(
         &["name", "shape", "size", "added", "module"],
-        entries.iter().map(|entry| {
+        algorithms.iter().map(|Algorithm { name, current, .. }| {
             vec![
-                entry.name.to_string(),
-                shape(entry.shape).to_owned(),
-                output::size(entry.size),
-                entry.added_at.strftime("%F %T").to_string(),
-                entry.module.to_string(),
+                name.to_string(),
+                shape(current.shape).to_owned(),
+                output::size(current.size),
+                current.added_at.strftime("%F %T").to_string(),
+                current.module.to_string(),
             ]
         }),
     )
 }
 
-fn show(entry: &Entry) -> String {
+fn show(algorithm: &Algorithm) -> String {
+    let current = &algorithm.current;
     let mut lines = vec![output::pairs(&[
-        ("name", entry.name.to_string()),
-        ("module", entry.module.to_string()),
-        ("shape", shape(entry.shape).to_owned()),
-        ("size", output::size(entry.size)),
-        ("added", entry.added_at.to_string()),
+        ("name", algorithm.name.to_string()),
+        ("module", current.module.to_string()),
+        ("shape", shape(current.shape).to_owned()),
+        ("size", output::size(current.size)),
+        ("added", current.added_at.to_string()),
     ])];
-    for earlier in &entry.earlier {
+    for earlier in &algorithm.earlier {
         lines.push(format!("earlier {}  added {}", earlier.module, earlier.added_at));
     }
     lines.join("\n")

@@ -1,21 +1,24 @@
-//! Which jobs a command is about.
+//! Which jobs a command is about, and reading those that fit a filter page by page.
 
 use super::Usage;
-use crate::cli::{ChosenArgs, FilterArgs, Reference};
+use crate::cli::{ChosenArgs, FilterArgs};
 use jiff::Timestamp;
-use longboat::job::{JobId, State};
-use longboat::queue::{Filter, Numbered, Queue};
+use longboat::job::{JobId, Record, State};
+use longboat::queue::{Cursor, Filter, Queue, QueueError};
 use std::collections::BTreeSet;
+
+/// How many jobs are read, or acted on, at once.
+pub const PAGE: usize = 500;
 
 /// The jobs that a command is about.
 pub enum Chosen {
-    /// These, each of them once.
-    Named(Vec<Reference>),
-    /// Those that fit.
+    /// The jobs with these ids, each once.
+    Named(Vec<JobId>),
+    /// Jobs that fit a filter.
     Fitting {
-        /// What they fit.
+        /// The filter.
         filter: Box<Filter>,
-        /// No more than so many of them.
+        /// At most this many jobs.
         most: Option<u64>,
         /// Whether the states of the filter were asked for by name.
         states_named: bool,
@@ -23,10 +26,11 @@ pub enum Chosen {
 }
 
 impl Chosen {
-    /// What the arguments choose. A filter that names no state is about jobs in these; in any if there are none.
+    /// The jobs that the arguments choose. A filter that names no state chooses jobs in `states`, or in any
+    /// state if `states` is empty.
     ///
     /// # Errors
-    /// [`Usage`] if they choose in no way, or in more than one.
+    /// [`Usage`] if the arguments choose in no way, or in more than one.
     pub fn new(args: ChosenArgs, states: &[State]) -> Result<Self, Usage> {
         let is_filtered = args.filter != FilterArgs::default();
         match (!args.ids.is_empty(), is_filtered, args.all) {
@@ -55,61 +59,34 @@ impl Chosen {
     }
 }
 
-/// What is said of a number of which nothing is known.
-pub fn unknown(number: u64) -> String {
-    format!("nothing with the number {number} was submitted or run here")
+/// The jobs that fit a filter, oldest first, a page at a time: memory does not grow with the queue.
+pub struct Pages<'q> {
+    queue: &'q dyn Queue,
+    filter: Filter,
+    after: Option<Cursor>,
+    left: u64,
 }
 
-/// What was named, once a server's numbers are looked up.
-#[derive(Debug, Default)]
-pub struct Named {
-    /// The jobs, each of them once.
-    pub ids: Vec<JobId>,
-    /// The numbers of what is no job.
-    pub others: Vec<u64>,
-    /// Numbers of which nothing is known.
-    pub unknown: Vec<u64>,
-}
+impl<'q> Pages<'q> {
+    /// At most `most` jobs that fit.
+    pub fn new(queue: &'q dyn Queue, filter: Filter, most: Option<u64>) -> Self {
+        Self { queue, filter, after: None, left: most.unwrap_or(u64::MAX) }
+    }
 
-impl Named {
-    /// Looks numbers up.
+    /// The next page, which has at least one job; nothing after the last page.
     ///
     /// # Errors
     /// The queue's.
-    pub async fn find(queue: &dyn Queue, references: Vec<Reference>) -> anyhow::Result<Self> {
-        let (mut named, mut seen) = (Self::default(), BTreeSet::new());
-        for reference in references {
-            let id = match reference {
-                Reference::Id(id) => id,
-                Reference::Number(number) => match queue.numbered(number).await? {
-                    Some(Numbered::Job(record)) => record.id,
-                    Some(Numbered::Unreadable(_)) => {
-                        named.others.push(number);
-                        continue;
-                    }
-                    None => {
-                        named.unknown.push(number);
-                        continue;
-                    }
-                },
-            };
-            if seen.insert(id) {
-                named.ids.push(id);
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, QueueError> {
+        while self.left > 0 {
+            let most = usize::try_from(self.left).map_or(PAGE, |left| left.min(PAGE));
+            let (page, next) = self.queue.list(&self.filter, self.after, most).await?;
+            self.after = next;
+            self.left = if next.is_some() { self.left.saturating_sub(page.len() as u64) } else { 0 };
+            if !page.is_empty() {
+                return Ok(Some(page));
             }
         }
-        Ok(named)
-    }
-
-    /// Makes sure that nothing was named that is no job.
-    ///
-    /// # Errors
-    /// [`Usage`] that tells of it.
-    pub fn expect_jobs(&self, verb: &str) -> Result<(), Usage> {
-        match self.others.first() {
-            Some(number) => Err(Usage(format!(
-                "{verb}: number {number} is no job; `longboat show {number}` says why, and it can be deleted or kicked"
-            ))),
-            None => Ok(()),
-        }
+        Ok(None)
     }
 }

@@ -1,27 +1,30 @@
-//! The walls around `worker`, `serve` and `up`: what each of them goes on needing.
+//! Confines `worker`, `serve` and `up` to the files and ports that they need.
 //!
-//! `run` has none: it reads and writes wherever its command line says, at the word of whoever typed it.
+//! `run` is not confined: it reads and writes the files that its user names.
 
-use super::{Node, Usage};
+use super::Usage;
+use super::node::Node;
 use crate::cli::WallArgs;
 use crate::output;
 use anyhow::Context;
 use longboat::config::ConfinementMode;
 use longboat::confinement::{self, Needs, system};
+use longboat::intake::Address;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The port of name servers, which are asked over TCP when an answer is long.
+/// The port of name servers: a long answer comes over TCP.
 const DNS: u16 = 53;
 
-/// Confines a process that runs jobs, and perhaps serves results too.
+/// Confines a process that runs jobs, takes jobs from `intakes`, and perhaps serves results too.
 ///
 /// # Errors
-/// If it cannot be confined as it has to be.
-pub fn worker(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
+/// If the configuration demands more than the kernel can do.
+pub fn worker(node: &Node, intakes: &[Address], walls: &WallArgs) -> anyhow::Result<()> {
     let mode = mode(node, walls)?;
     let mut write = vec![queue_directory(node)?];
     for directory in [
-        // By their own names as well, for whoever keeps one of them elsewhere, behind a link.
+        // Any of these may be a link to another place.
         node.data.path().to_owned(),
         node.data.algorithms(),
         node.data.cache(),
@@ -34,29 +37,24 @@ pub fn worker(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
     read.extend(configured_certificates());
     read.extend(node.config_file.clone());
     let named = node.config.input.ports().zip(node.config.result_url.ports());
-    let dial = named
-        .map(|(inputs, results)| inputs.into_iter().chain(results).chain([DNS]).chain(server_ports(node)).collect());
+    let servers = intakes.iter().map(Address::port);
+    let dial = named.map(|(inputs, results)| inputs.into_iter().chain(results).chain([DNS]).chain(servers).collect());
     confine(mode, &Needs { write: outermost(write), read, dial })
 }
 
 /// Confines a process that only serves results.
 ///
 /// # Errors
-/// If it cannot be confined as it has to be.
+/// If the configuration demands more than the kernel can do.
 pub fn server(node: &Node, walls: &WallArgs) -> anyhow::Result<()> {
     let mode = mode(node, walls)?;
     let mut read = system::process();
     read.push(node.create(node.data.results())?.canonicalize()?);
-    if node.server.is_some() {
-        read.extend(system::resolver());
-    }
     // SQLite makes files beside a queue even for readers.
-    confine(mode, &Needs { write: vec![queue_directory(node)?], read, dial: Some(server_ports(node).collect()) })
-}
-
-/// Where the queue's server listens, to whom a connection may be needed at any time, and who knows where it is.
-fn server_ports(node: &Node) -> impl Iterator<Item = u16> {
-    node.server.iter().flat_map(|address| [address.port(), DNS])
+    let mut write = vec![queue_directory(node)?];
+    // The registry of an older version is copied into the queue when the queue is opened.
+    write.extend(node.data.algorithms().canonicalize().ok().filter(|root| root.join("names").exists()));
+    confine(mode, &Needs { write: outermost(write), read, dial: Some(BTreeSet::new()) })
 }
 
 fn mode(node: &Node, walls: &WallArgs) -> anyhow::Result<ConfinementMode> {
@@ -77,7 +75,7 @@ fn confine(mode: ConfinementMode, needs: &Needs) -> anyhow::Result<()> {
         return Ok(());
     }
     let confinement = confinement::confine(needs).context(
-        "confining this process failed; worker.confinement = \"off\" in the configuration lets it go on without",
+        "confining this process failed; worker.confinement = \"off\" in the configuration lets it run unconfined",
     )?;
     anyhow::ensure!(
         mode != ConfinementMode::Required || confinement.missing().is_empty(),
@@ -87,9 +85,10 @@ fn confine(mode: ConfinementMode, needs: &Needs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the queue's file is, and SQLite's beside it; behind a link, if the file is one.
+/// The directory of the queue's file and of SQLite's files beside it. If the file is a link, its target's
+/// directory.
 fn queue_directory(node: &Node) -> anyhow::Result<PathBuf> {
-    let file = node.queue.canonicalize().unwrap_or_else(|_| node.queue.clone());
+    let file = node.queue_path.canonicalize().unwrap_or_else(|_| node.queue_path.clone());
     let directory = match file.parent() {
         Some(directory) if directory != Path::new("") => directory,
         _ => Path::new("."),
@@ -97,7 +96,7 @@ fn queue_directory(node: &Node) -> anyhow::Result<PathBuf> {
     Ok(node.create(directory.to_owned())?.canonicalize()?)
 }
 
-/// The certificates that the environment names instead of the system's.
+/// Certificates that the environment names in place of the system's.
 fn configured_certificates() -> Vec<PathBuf> {
     let mut paths: Vec<_> = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).into_iter().collect();
     if let Some(directories) = std::env::var_os("SSL_CERT_DIR") {
@@ -106,7 +105,7 @@ fn configured_certificates() -> Vec<PathBuf> {
     paths
 }
 
-/// Those of the directories that lie in no other of them.
+/// The directories without those that lie inside another one.
 fn outermost(mut directories: Vec<PathBuf>) -> Vec<PathBuf> {
     directories.sort();
     directories.dedup_by(|later, earlier| later.starts_with(earlier));
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_directories_in_each_other_the_outermost_is_named() {
+    fn nested_directories_are_named_by_the_outermost() {
         let paths = ["/srv/a/results", "/srv/ab", "/srv/a", "/mnt", "/srv/a", "/srv/a-b"].map(PathBuf::from);
         let expected = ["/mnt", "/srv/a", "/srv/a-b", "/srv/ab"].map(PathBuf::from);
         assert_eq!(outermost(paths.into()), expected);

@@ -1,10 +1,15 @@
-//! `longboat queue`: looks after the queue's file.
+//! Commands for the whole queue: `longboat queue`, `pause`, `resume` and `intake`.
 
-use super::{Node, Usage};
-use crate::cli::{Format, QueueCommand};
+use super::Usage;
+use super::node::Node;
+use crate::cli::{Format, IntakeCommand, PauseArgs, QueueCommand};
 use crate::output;
 use anyhow::Context;
+use jiff::Timestamp;
+use longboat::intake::{self, Rubbish};
+use longboat::job::Tube;
 use longboat::queue::sqlite::{Copied, ExportError, Faults, Health, Imported};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
@@ -12,7 +17,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// What SQLite keeps beside a file, and puts into whatever file it finds there.
+/// The suffixes of SQLite's files beside a database. SQLite applies what it finds in them to the database.
 const BESIDE: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 pub fn run(node: &Node, command: QueueCommand, format: Format) -> anyhow::Result<bool> {
@@ -42,7 +47,7 @@ fn backup(node: &Node, target: &Path, replace: bool, format: Format) -> anyhow::
     bar.finish_and_clear();
     let copied = copied.with_context(|| format!("copying the queue to {} failed", target.display()))?;
     new.put()?;
-    #[derive(serde::Serialize)]
+    #[derive(Serialize)]
     struct Backup<'a> {
         file: &'a Path,
         #[serde(flatten)]
@@ -69,7 +74,7 @@ fn check(node: &Node, format: Format) -> anyhow::Result<bool> {
             "the queue is damaged: stop its workers and restore a backup; or save what can be read: `longboat queue \
              export --file jobs.jsonl`, then `longboat queue import jobs.jsonl --queue sqlite:NEW`; if that fails, \
              `sqlite3 {} .recover` reads what SQLite still can",
-            node.queue.display()
+            node.queue_path.display()
         ));
     }
     Ok(health.faults.is_empty())
@@ -87,7 +92,7 @@ fn export(node: &Node, target: &Path, replace: bool) -> anyhow::Result<bool> {
     let file = node.queue_file();
     let exported = if target == Path::new("-") {
         match file.export(&mut BufWriter::new(io::stdout().lock())) {
-            // Whoever reads has seen enough.
+            // The reader has closed the pipe.
             Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(true),
             exported => exported?,
         }
@@ -125,7 +130,71 @@ fn import(node: &Node, source: &Path, format: Format) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Whether a name is that of a queue's file, or of one that there is beside it while it is in use.
+/// Whether a tube is paused.
+#[derive(Serialize)]
+struct Pause {
+    tube: Tube,
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+pub async fn pause(node: &Node, args: PauseArgs, format: Format) -> anyhow::Result<bool> {
+    let now = Timestamp::now();
+    let until = match args.period {
+        Some(period) => Some(now.checked_add(period.0)?),
+        None => args.until,
+    };
+    if until.is_some_and(|until| until <= now) {
+        return Err(Usage("--for, --until: the end of a pause must be in the future".to_owned()).into());
+    }
+    node.queue().await?.pause(&args.tube, until).await?;
+    let shown = Pause { tube: args.tube, paused: true, until };
+    output::print(format, &shown, |Pause { tube, until, .. }| match until {
+        Some(until) => format!("tube {tube} is paused until {}", until.strftime("%F %T UTC")),
+        None => format!("tube {tube} is paused until it is resumed"),
+    })?;
+    Ok(true)
+}
+
+pub async fn resume(node: &Node, tube: Tube, format: Format) -> anyhow::Result<bool> {
+    // No error, since the tube is open now; but the tube's name may be misspelt.
+    if !node.queue().await?.resume(&tube).await? {
+        output::tell(format_args!("tube {tube} was not paused; `longboat status` shows which are"));
+    }
+    let shown = Pause { tube, paused: false, until: None };
+    output::print(format, &shown, |Pause { tube, .. }| format!("tube {tube} is open"))?;
+    Ok(true)
+}
+
+/// Lists what this node's intakes took from servers that is no job.
+pub fn intake(node: &Node, command: &IntakeCommand, format: Format) -> anyhow::Result<bool> {
+    let IntakeCommand::List = command;
+    let rubbish = intake::rubbish(node.data.path());
+    let rubbish =
+        rubbish.with_context(|| format!("reading the intake's notes in {} failed", node.data.path().display()));
+    output::print(format, &rubbish?, |rubbish| {
+        let header = ["server", "number", "tube", "bytes", "found", "worker", "reason", "begins with"];
+        output::table(&header, rubbish.iter().map(rubbish_row))
+    })?;
+    Ok(true)
+}
+
+fn rubbish_row(rubbish: &Rubbish) -> Vec<String> {
+    let line = |text: &str| output::plain(text).replace(['\n', '\t'], " ");
+    vec![
+        line(&rubbish.server),
+        rubbish.number.to_string(),
+        rubbish.tube.to_string(),
+        output::number(rubbish.length),
+        rubbish.found_at.strftime("%F %T").to_string(),
+        line(&rubbish.worker),
+        line(&rubbish.reason),
+        line(&rubbish.excerpt),
+    ]
+}
+
+/// Whether a path is that of the queue's file, or of a file that SQLite or a worker keeps beside it.
 fn belongs_to(queue: &Path, file: &Path) -> bool {
     let directory = directory_of(file).canonicalize();
     let (Ok(queue), Ok(directory), Some(name)) = (queue.canonicalize(), directory, file.file_name()) else {
@@ -138,7 +207,7 @@ fn belongs_to(queue: &Path, file: &Path) -> bool {
     })
 }
 
-/// A file that appears at its place once it is whole and on disk.
+/// A file that appears at its place once it is complete and on disk.
 struct NewFile<'a> {
     temporary: NamedTempFile,
     target: &'a Path,
@@ -146,12 +215,13 @@ struct NewFile<'a> {
 }
 
 impl<'a> NewFile<'a> {
-    /// An empty file in the same directory, which those may read who may read the queue.
+    /// An empty file in the same directory, with the queue's permissions.
     fn beside(node: &Node, target: &'a Path, replace: bool) -> anyhow::Result<Self> {
-        let queue = fs::metadata(&node.queue)
-            .with_context(|| format!("there is no queue at {}; see --queue and --data-dir", node.queue.display()))?;
+        let queue = fs::metadata(&node.queue_path).with_context(|| {
+            format!("there is no queue at {}; see --queue and --data-dir", node.queue_path.display())
+        })?;
         let kept = || format!("{} is not to be replaced; name another file", target.display());
-        anyhow::ensure!(!belongs_to(&node.queue, target), kept());
+        anyhow::ensure!(!belongs_to(&node.queue_path, target), kept());
         if let Ok(there) = fs::metadata(target) {
             let is_queue = (there.dev(), there.ino()) == (queue.dev(), queue.ino());
             anyhow::ensure!(!is_queue && there.is_file(), kept());
@@ -173,7 +243,7 @@ impl<'a> NewFile<'a> {
         temporary.as_file().sync_all().with_context(|| format!("syncing {} failed", target.display()))?;
         let put = match replace {
             true => temporary.persist(target),
-            // Somebody may have been faster.
+            // Another process may have made the file meanwhile.
             false => temporary.persist_noclobber(target),
         };
         put.map_err(|error| error.error).with_context(|| format!("putting {} in place failed", target.display()))?;

@@ -1,15 +1,19 @@
 //! `longboat run`: one attempt, here and now.
 
-use super::{Node, Usage, algorithm, source};
+use super::node::Node;
+use super::outcome::{self, CopyError};
+use super::{Usage, algorithm, source};
 use crate::cli::{Format, RunArgs};
 use crate::output;
 use anyhow::{Context, anyhow};
+use async_trait::async_trait;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use longboat::body::Body;
 use longboat::execute::{Attempt, Executed, Executor};
 use longboat::fetch::Allowance;
-use longboat::job::{AlgorithmName, AlgorithmRef, Document, Job, JobId, ResultDocument, State, Verdict};
+use longboat::job::{AlgorithmName, AlgorithmRef, Digest, Document, Job, JobId, ResultDocument, Shape, State, Verdict};
+use longboat::queue::{Algorithm, Modules, QueueError};
 use longboat::results::{Results, Staging};
 use longboat::sandbox::{Program, Sandbox, Scratch, StopReason};
 use source::Source;
@@ -20,20 +24,20 @@ use std::time::Instant;
 use tokio::sync::watch;
 use url::Url;
 
-/// How many files of a result are named.
+/// How many files of a result are listed.
 const MAX_SHOWN: usize = 20;
 
 pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<bool> {
     if let Some(directory) = &args.result_dir {
-        check_empty(directory)?;
+        outcome::check_empty(directory, "--result-dir")?;
     }
     let bar = output::working("compiling");
     let sandbox = Arc::new(node.sandbox(1)?);
-    let executor = node.executor(Arc::clone(&sandbox))?;
-    let (program, name) = program(node, &sandbox, &args.algorithm).await?;
-    let job = job(&args, name)?;
+    let (program, name, modules) = program(node, &sandbox, &args.algorithm).await?;
+    let executor = node.executor(sandbox, modules)?;
+    let job = job(&args, name, program.digest())?;
     let limits = executor.limits(&job).map_err(|verdict| anyhow!("{}", verdict.message().unwrap_or_default()))?;
-    // What comes from this machine is here before the attempt and its time begin, however slowly it is typed.
+    // Local inputs are read before the attempt starts, so that slow typing does not use up its time.
     let inputs = source::inputs(&args.job.inputs)?;
     let (spool, at_most) = (node.data.spool(), limits.input_size);
     let local = tokio::task::spawn_blocking(move || local_inputs(inputs, at_most, &spool)).await??;
@@ -41,7 +45,7 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
     let mut attempt = Attempt::start(job.clone(), 1, limits, Instant::now());
     let kept = tempfile::tempdir().context("creating a directory for the result failed")?;
     let results = Results::open(kept.path())?;
-    let staging = results.stage(job.id, 1);
+    let staging = results.stage(job.id, 1)?;
     bar.set_message("fetching inputs");
     let executed = match fetch(&executor, local, &attempt).await {
         Ok(inputs) => {
@@ -63,33 +67,71 @@ pub async fn run(node: &Node, args: RunArgs, format: Format) -> anyhow::Result<b
         Err(verdict) => executor.refused(&attempt, verdict),
     };
     bar.finish_and_clear();
-    let document = finish(executed, &job, &staging, args.result_dir.as_deref(), format)?;
+    let document = finish(executed, &job, &results, &staging, args.result_dir.as_deref(), format)?;
     output::print(format, &document, |document| {
         document.result.as_ref().map_or_else(String::new, |result| output::shown(&pretty(result.get())).into_owned())
     })?;
     Ok(document.verdict.is_done())
 }
 
-/// The program in a file, or the registered one.
-async fn program(node: &Node, sandbox: &Sandbox, text: &str) -> anyhow::Result<(Arc<Program>, AlgorithmName)> {
+/// The program in a file, or of a registered algorithm; its name, and the modules that it came from.
+async fn program(
+    node: &Node,
+    sandbox: &Sandbox,
+    text: &str,
+) -> anyhow::Result<(Arc<Program>, AlgorithmName, Arc<dyn Modules>)> {
     let file = Path::new(text);
     let is_file = file.extension().is_some() || file.components().count() > 1 || file.is_file();
-    if !is_file {
-        let algorithm: AlgorithmRef = text.parse().map_err(|error| Usage(format!("{error}")))?;
-        let registry = node.registry()?;
-        let digest = registry.resolve(&algorithm)?;
-        let bytes = registry.load(digest)?;
-        let program = sandbox.compile(&bytes).with_context(|| format!("{text} cannot be run"))?;
-        return Ok((Arc::new(program), algorithm.name));
+    if is_file {
+        let bytes = algorithm::read_module(file)?;
+        let program = sandbox.compile(&bytes).with_context(|| format!("{} cannot be run", file.display()))?;
+        let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let name = stem.parse().or_else(|_| "unnamed".parse()).context("a file has a name")?;
+        return Ok((Arc::new(program), name, Arc::new(NoModules)));
     }
-    let bytes = algorithm::read_module(file)?;
-    let program = sandbox.compile(&bytes).with_context(|| format!("{} cannot be run", file.display()))?;
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let name = stem.parse().or_else(|_| "unnamed".parse()).context("a file has a name")?;
-    Ok((Arc::new(program), name))
+    let AlgorithmRef { name, digest } = text.parse().map_err(|error| Usage(format!("{error}")))?;
+    let modules: Arc<dyn Modules> = node.queue().await?;
+    let digest = match digest {
+        Some(digest) => digest,
+        None => modules.algorithm(&name).await?.with_context(|| algorithm::unknown(&name))?.current.module,
+    };
+    let bytes = modules.module(digest).await?;
+    let bytes = bytes.with_context(|| format!("no module with the digest {digest} is registered"))?;
+    anyhow::ensure!(
+        Digest::of(&bytes) == digest,
+        "the module {digest} is damaged in the queue's database; register it again"
+    );
+    let program = sandbox.compile(&bytes).with_context(|| format!("{text} cannot be run"))?;
+    Ok((Arc::new(program), name, modules))
 }
 
-fn job(args: &RunArgs, name: AlgorithmName) -> anyhow::Result<Job> {
+/// No registered algorithms: a file runs without a queue.
+struct NoModules;
+
+#[async_trait]
+impl Modules for NoModules {
+    async fn add(&self, _: &AlgorithmName, _: Shape, _: Vec<u8>) -> Result<Algorithm, QueueError> {
+        Err(QueueError::Backend("a file runs without a queue, so nothing can be registered".to_owned()))
+    }
+
+    async fn algorithms(&self) -> Result<Vec<Algorithm>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    async fn algorithm(&self, _: &AlgorithmName) -> Result<Option<Algorithm>, QueueError> {
+        Ok(None)
+    }
+
+    async fn remove(&self, _: &AlgorithmName) -> Result<bool, QueueError> {
+        Ok(false)
+    }
+
+    async fn module(&self, _: Digest) -> Result<Option<Vec<u8>>, QueueError> {
+        Ok(None)
+    }
+}
+
+fn job(args: &RunArgs, name: AlgorithmName, module: Digest) -> anyhow::Result<Job> {
     let mut document = Document::new(AlgorithmRef { name, digest: None });
     document.params = source::params(args.job.params.as_deref(), &args.job.param)?;
     document.ttr = args.timeout;
@@ -97,16 +139,16 @@ fn job(args: &RunArgs, name: AlgorithmName) -> anyhow::Result<Job> {
     document.seed = args.job.seed;
     document.clock = args.job.clock;
     let document = document.checked().map_err(|error| Usage(error.to_string()))?;
-    Ok(Job { id: JobId::new(), submitted_at: Timestamp::now(), document })
+    Ok(Job { id: JobId::new(), submitted_at: Timestamp::now(), module: Some(module), document })
 }
 
-/// An input that is here, or is still to be fetched.
+/// An input that was read from this machine, or a URL to fetch.
 enum Given {
     Here(Body),
     At(Url),
 }
 
-/// Reads what is on this machine, at most so many bytes in all.
+/// Reads the inputs on this machine, at most `at_most` bytes in all.
 fn local_inputs(inputs: Vec<(String, Source)>, at_most: u64, spool: &Path) -> anyhow::Result<BTreeMap<String, Given>> {
     let mut left = at_most;
     let mut given = BTreeMap::new();
@@ -124,7 +166,7 @@ fn local_inputs(inputs: Vec<(String, Source)>, at_most: u64, spool: &Path) -> an
     Ok(given)
 }
 
-/// All inputs, or the verdict that a job would get that names these URLs.
+/// All inputs; or the verdict of the attempt, if an input cannot be fetched.
 async fn fetch(
     executor: &Executor,
     given: BTreeMap<String, Given>,
@@ -149,20 +191,24 @@ async fn fetch(
     Ok(bodies)
 }
 
-/// Puts the files where they were asked for, and tells how the attempt ended.
+/// Puts the files into `result_dir`, and tells how the attempt ended.
 fn finish(
     mut executed: Executed,
     job: &Job,
+    results: &Results,
     staging: &Staging,
     result_dir: Option<&Path>,
     format: Format,
 ) -> anyhow::Result<ResultDocument> {
     let state = if executed.verdict.is_done() { State::Done } else { State::Dead };
-    let published = executed.report().publish(job, 1, state, || staging.files());
+    let published = executed.publish(job, 1, state, || staging.files());
     let document = published.context("keeping the files of the result failed")?;
     if let Some(directory) = result_dir.filter(|_| document.verdict.is_done()) {
-        staging.files().context("creating the directory of the result's files failed")?;
-        copy(staging.files_dir(), directory)?;
+        let copied = outcome::copy_files(&results.reader().files(job.id, 1), &document.files, directory);
+        copied.map_err(|error| match error {
+            CopyError::Read(name, error) => anyhow!("reading the result's file {name} failed: {error}"),
+            CopyError::Write(error) => error,
+        })?;
     }
     if format == Format::Human || !document.verdict.is_done() {
         summarise(&document, &executed.log, result_dir);
@@ -205,34 +251,7 @@ fn pretty(json: &str) -> String {
     }
 }
 
-fn check_empty(directory: &Path) -> anyhow::Result<()> {
-    match std::fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => Err(Usage(format!("--result-dir: {} is not empty", directory.display())).into()),
-        Ok(false) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("reading {} failed", directory.display())),
-    }
-}
-
-/// Copies a directory of plain files, as the sandbox publishes them.
-pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let mut waiting = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = waiting.pop() {
-        std::fs::create_dir_all(&to).with_context(|| format!("creating {} failed", to.display()))?;
-        for entry in std::fs::read_dir(&from)? {
-            let entry = entry?;
-            let target = to.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                waiting.push((entry.path(), target));
-            } else {
-                std::fs::copy(entry.path(), &target).with_context(|| format!("writing {} failed", target.display()))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Turns the spinner into a bar once the guest reports how far it is.
+/// Turns the spinner into a bar once the guest reports progress.
 async fn show_progress(bar: ProgressBar, mut receiver: watch::Receiver<Option<longboat::job::Progress>>) {
     while receiver.changed().await.is_ok() {
         let progress = receiver.borrow_and_update().clone();

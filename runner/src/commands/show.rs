@@ -1,33 +1,29 @@
-//! `longboat show`: all that is known of a job.
+//! `longboat show`: a job with its history.
 
-use super::result::served_at;
-use super::{Node, find, outbox, unreadable};
-use crate::cli::{Format, Reference};
+use super::node::{Node, find};
+use super::outcome::served_at;
+use super::record::Shown;
+use crate::cli::{Format, ShowArgs};
 use crate::output::{self, Field};
 use jiff::Timestamp;
-use longboat::job::{AttemptRecord, Document, Record, State, UniqueFor, Verdict, When};
+use longboat::job::{AttemptRecord, DeliveryRecord, DeliveryState, Document, Record, State, UniqueFor, Verdict, When};
 use longboat::policy::display_url;
 use serde_json::Value;
 use std::time::Duration;
+use url::Url;
 
-/// How many characters of params are shown to people.
+/// How many characters of params are shown to people without --full.
 const MAX_PARAMS: usize = 1000;
 
-pub async fn show(node: &Node, job: Reference, format: Format) -> anyhow::Result<bool> {
-    let queue = node.queue()?;
-    let record = match job {
-        Reference::Id(id) => find(&*queue, id).await?,
-        Reference::Number(number) => match unreadable::look(&*queue, number, format).await? {
-            Some(record) => record,
-            None => return Ok(true),
-        },
-    };
-    output::print(format, &record, human)?;
+pub async fn show(node: &Node, args: ShowArgs, format: Format) -> anyhow::Result<bool> {
+    let shown = Shown::new(find(&*node.queue().await?, args.id).await?, args.full);
+    output::print(format, &shown, |shown| human(shown, args.full))?;
     Ok(true)
 }
 
-fn human(record: &Record) -> String {
-    let mut text = output::pairs(&[life(record), request(&record.document)].concat());
+fn human(shown: &Shown, full: bool) -> String {
+    let record = &shown.record;
+    let mut text = output::pairs(&[life(record), request(shown, full)].concat());
     if let Some(history) = record.history.as_ref().filter(|history| !history.is_empty()) {
         text.push_str("\n\n");
         let header = ["attempt", "worker", "started", "took", "fuel", "memory", "verdict"];
@@ -40,7 +36,6 @@ fn human(record: &Record) -> String {
 fn life(record: &Record) -> Vec<(&'static str, Field)> {
     let document = &record.document;
     let mut pairs: Vec<(&str, Field)> = vec![("id", record.id.to_string().into())];
-    pairs.extend(record.number.map(|number| ("number", number.to_string().into())));
     pairs.extend([
         ("state", record.state.into()),
         ("algorithm", document.algorithm.to_string().into()),
@@ -60,16 +55,16 @@ fn life(record: &Record) -> Vec<(&'static str, Field)> {
         let place = record.public_url.as_ref().map(|url| format!(", at {}", served_at(url, record.id)));
         ("result", format!("from attempt {attempt}{}", place.unwrap_or_default()).into())
     }));
-    pairs.extend(record.delivery.as_ref().map(|delivery| ("sent", outbox::standing(delivery).into())));
+    pairs.extend(record.delivery.as_ref().map(|delivery| ("sent", delivery_text(delivery).into())));
     pairs
 }
 
-/// How many attempts were made, of how many; those that were interrupted do not count.
+/// How many attempts were made, and how many are granted. Interrupted attempts do not count.
 fn attempts(record: &Record) -> String {
     let history = record.history.as_deref().unwrap_or_default();
     let interrupted = history.iter().filter(|made| matches!(made.verdict, Some(Verdict::Interrupted { .. }))).count();
     let counted = history.len() - interrupted;
-    // A server counts reservations of which no attempt came, and attempts of other nodes.
+    // The history of a job that came from another version may lack attempts.
     let last = record.attempts;
     let last = if last as usize > history.len() { format!("; the last is number {last}") } else { String::new() };
     let most = record.document.max_attempts;
@@ -80,8 +75,9 @@ fn attempts(record: &Record) -> String {
     format!("{counted} of {granted}{kicked}{interrupted}{last}")
 }
 
-/// What else was asked for.
-fn request(document: &Document) -> Vec<(&'static str, Field)> {
+/// The other fields of the job document.
+fn request(shown: &Shown, full: bool) -> Vec<(&'static str, Field)> {
+    let document = &shown.record.document;
     let mut pairs: Vec<(&str, Field)> = Vec::new();
     if !document.tags.is_empty() {
         pairs.push(("tags", plain(&document.tags.join(", "))));
@@ -95,10 +91,11 @@ fn request(document: &Document) -> Vec<(&'static str, Field)> {
         ("unique", plain(&format!("{}, {until}", unique.key)))
     }));
     if !document.params.is_empty() {
-        pairs.push(("params", plain(&cut(&Value::Object(document.params.clone()).to_string()))));
+        let params = Value::Object(document.params.clone()).to_string();
+        pairs.push(("params", plain(&if full { params } else { cut(&params) })));
     }
-    let inputs = document.inputs().into_iter();
-    pairs.extend(inputs.map(|(name, url)| ("input", plain(&format!("{name} = {}", display_url(&url))))));
+    let inputs = shown.inputs().into_iter();
+    pairs.extend(inputs.map(|(name, url)| ("input", plain(&format!("{name} = {}", input(url, full))))));
     pairs.extend(document.result_url.as_ref().map(|url| ("result_url", plain(&display_url(url)))));
     pairs.extend(document.expires.map(|expires| match expires {
         When::At(at) => ("expires", time(at)),
@@ -111,7 +108,16 @@ fn request(document: &Document) -> Vec<(&'static str, Field)> {
     pairs
 }
 
-/// The limits that the job asks for by name.
+/// An input's URL. Credentials in it, and short data, are shown with --full only.
+fn input(url: &str, full: bool) -> String {
+    match Url::parse(url) {
+        // A URL that was shortened is none.
+        Ok(parsed) if !full && !url.contains('…') => display_url(&parsed),
+        _ => url.to_owned(),
+    }
+}
+
+/// The limits that the job names.
 fn limits(document: &Document) -> Option<String> {
     let limits = &document.limits;
     let sizes = [
@@ -144,7 +150,7 @@ fn row(attempt: &AttemptRecord) -> Vec<String> {
     ]
 }
 
-/// How long an attempt took; until it was given up, if its worker was lost.
+/// How long an attempt took. That of a lost worker ends when its lease does.
 fn took(attempt: &AttemptRecord) -> Option<Duration> {
     let measured = attempt.usage.and_then(|usage| Duration::try_from_secs_f64(usage.wall_ms / 1000.0).ok());
     measured.or_else(|| attempt.finished_at?.duration_since(attempt.started_at).try_into().ok())
@@ -160,7 +166,24 @@ fn plain(text: &str) -> Field {
 
 fn cut(json: &str) -> String {
     match json.char_indices().nth(MAX_PARAMS) {
-        Some((at, _)) => format!("{}… ({} in all; -o json shows them)", &json[..at], output::size(json.len() as u64)),
+        Some((at, _)) => format!("{}… ({} in all; --full shows them)", &json[..at], output::size(json.len() as u64)),
         None => json.to_owned(),
+    }
+}
+
+/// How sending the result to `result_url` stands.
+fn delivery_text(delivery: &DeliveryRecord) -> String {
+    let times = if delivery.tries == 1 { "try" } else { "tries" };
+    let (attempt, tries) = (delivery.attempt, format!("{} {times}", delivery.tries));
+    let reason = delivery.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", output::plain(reason)));
+    let at = |time: Option<Timestamp>| time.map_or_else(String::new, |time| format!(" {time}"));
+    match delivery.state {
+        DeliveryState::Delivered => format!("attempt {attempt}{}, with {tries}", at(delivery.finished_at)),
+        DeliveryState::GivenUp => {
+            format!("given up{} with attempt {attempt}, after {tries}{reason}", at(delivery.finished_at))
+        }
+        DeliveryState::Pending => {
+            format!("not yet with attempt {attempt}, after {tries}; next{}{reason}", at(delivery.next_at))
+        }
     }
 }

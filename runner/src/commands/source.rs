@@ -3,18 +3,23 @@
 use super::Usage;
 use anyhow::Context;
 use longboat::body::{Body, Spool};
+use longboat::job::Input;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use url::Url;
 
+/// The largest local input that becomes part of the job.
+const MAX_INLINE: u64 = 1 << 20;
+
 /// Where an input comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Fetched by the operator's policy.
+    /// Fetched under the operator's policy.
     Url(Url),
-    /// A file of whoever runs the command.
+    /// A file on this machine.
     Path(PathBuf),
     /// Standard input.
     Stdin,
@@ -32,8 +37,8 @@ impl std::fmt::Display for Source {
 
 /// Reads `[NAME=]SOURCE` arguments.
 ///
-/// A name has none of the characters that URLs and paths usually have, so `a=b.csv` is a name and a path, and
-/// `http://host/?a=b` a URL.
+/// Names are made of letters, digits, `-` and `_`. So `a=b.csv` is a name and a path, and `http://host/?a=b`
+/// is a URL.
 ///
 /// # Errors
 /// [`Usage`] if two inputs have the same name, or one is a URL of another kind.
@@ -57,7 +62,7 @@ pub fn inputs(arguments: &[String]) -> anyhow::Result<Vec<(String, Source)>> {
 fn source_of(text: &str) -> Result<Source, Usage> {
     let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     let is_meant_as_url = text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme));
-    // Neither refusal repeats the URL, which may have credentials in it.
+    // The refusals do not repeat the URL, because it may hold credentials.
     match Url::parse(text) {
         _ if text == "-" => Ok(Source::Stdin),
         Ok(url) if matches!(url.scheme(), "http" | "https" | "data") => Ok(Source::Url(url)),
@@ -73,7 +78,7 @@ fn source_of(text: &str) -> Result<Source, Usage> {
 /// The params that `--params` and `--param` give together.
 ///
 /// # Errors
-/// [`Usage`] for what is not an object or not `NAME=VALUE`, or the disk's.
+/// [`Usage`] if `all` is no JSON object, or one of `each` is not `NAME=VALUE`; else the disk's.
 pub fn params(all: Option<&str>, each: &[String]) -> anyhow::Result<Map<String, Value>> {
     let mut params = match all {
         None => Map::new(),
@@ -96,10 +101,10 @@ pub fn params(all: Option<&str>, each: &[String]) -> anyhow::Result<Map<String, 
     Ok(params)
 }
 
-/// Reads a local input, at most so many bytes of it; `advice` says what to do if there is more.
+/// Reads a local input of at most `at_most` bytes. `advice` says what to do if it is larger.
 ///
 /// # Errors
-/// The disk's, or that there is more.
+/// The disk's, or that the input is larger.
 pub fn read(source: &Source, at_most: u64, spool: &Path, advice: &str) -> anyhow::Result<Body> {
     let reader: Box<dyn Read> = match source {
         Source::Stdin => Box::new(io::stdin().lock()),
@@ -116,12 +121,44 @@ pub fn read(source: &Source, at_most: u64, spool: &Path, advice: &str) -> anyhow
     Ok(body.finish()?)
 }
 
+/// The `input` field of a job document that `[NAME=]SOURCE` arguments make.
+///
+/// # Errors
+/// As [`inputs`] and [`read`]; a local input is at most 1 MiB.
+pub fn urls(arguments: &[String]) -> anyhow::Result<Option<Input>> {
+    let mut urls = BTreeMap::new();
+    for (name, source) in inputs(arguments)? {
+        let url = match source {
+            Source::Url(url) => url,
+            local => inline(&local)?,
+        };
+        urls.insert(name, url);
+    }
+    Ok(match urls.len() {
+        0 => None,
+        1 if urls.contains_key("input") => urls.remove("input").map(Input::One),
+        _ => Some(Input::Named(urls)),
+    })
+}
+
+/// A local input as a `data:` URL. The worker may run on another machine, which cannot read this machine's
+/// files.
+fn inline(source: &Source) -> anyhow::Result<Url> {
+    use base64::Engine as _;
+    let advice = "a job cannot carry that: serve the file over HTTP and give its URL";
+    let body = read(source, MAX_INLINE, &std::env::temp_dir(), advice)?;
+    let mut bytes = vec![0; usize::try_from(body.size())?];
+    body.read_at(&mut bytes, 0)?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+    Ok(Url::parse(&format!("data:application/octet-stream;base64,{encoded}"))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_input_is_a_url_a_path_or_standard_input_and_may_have_a_name() {
+    fn input_is_a_url_a_path_or_standard_input() {
         let arguments = ["http://host/?a=b", "load=./a=b.csv", "x=-"].map(str::to_owned);
         let expected = [
             ("input".to_owned(), Source::Url("http://host/?a=b".parse().unwrap())),
@@ -133,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_another_kind_is_no_path() {
+    fn url_of_another_scheme_is_refused() {
         let refusal = |argument: &str| inputs(&[argument.to_owned()]).unwrap_err().downcast::<Usage>().unwrap().0;
         for argument in ["ftp://me:secret@host/", "load=ftp://host/"] {
             let expected = "--input: inputs come by http, https or data URL, or from a file, not by ftp";
@@ -144,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_param_is_json_where_it_can_be() {
+    fn param_is_json_or_else_text() {
         let each = ["a=1", "b=[2]", "c=x=y", "d="].map(str::to_owned);
         let params = params(Some(r#"{"a": 0, "z": true}"#), &each).unwrap();
         assert_eq!(Value::Object(params), serde_json::json!({"a": 1, "b": [2], "c": "x=y", "d": "", "z": true}));

@@ -1,6 +1,6 @@
-//! `longboat status`: how the queue stands, and how it has done.
+//! `longboat status`: counts, waiting times and workers of the queue.
 
-use super::Node;
+use super::node::Node;
 use crate::cli::Format;
 use crate::output;
 use jiff::Timestamp;
@@ -8,13 +8,13 @@ use longboat::job::{State, Tube};
 use longboat::queue::{Attempts, COUNTED, Recent, Spread, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As many tubes, or pairs of tube and algorithm, are shown to people, the busiest first.
+/// How many tubes, and pairs of tube and algorithm, are shown to people, the busiest first.
 const SHOWN: usize = 20;
-/// States of jobs that have not ended, as tubes are shown with them.
+/// The states of jobs that have not ended: the columns of the table of tubes.
 const OPEN: [State; 4] = [State::Held, State::Delayed, State::Ready, State::Running];
 
 pub async fn status(node: &Node, format: Format) -> anyhow::Result<bool> {
-    output::print(format, &node.queue()?.status().await?, |status| summary(status, Timestamp::now()))?;
+    output::print(format, &node.queue().await?.status().await?, |status| summary(status, Timestamp::now()))?;
     Ok(true)
 }
 
@@ -82,7 +82,7 @@ fn tubes(status: &Status) -> String {
     table + &more(names.len(), "tube")
 }
 
-/// How attempts have gone: durations in one table and verdicts in another, because both would be too wide.
+/// Durations and verdicts of attempts, in two tables, because one would be too wide.
 fn attempts(status: &Status) -> String {
     if status.attempts.verdicts.is_empty() {
         return String::new();
@@ -134,7 +134,7 @@ fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", output::number(number), if number == 1 { "" } else { "s" })
 }
 
-/// A line for what was left out of a table.
+/// The line for rows that were left out of a table.
 fn more(all: usize, noun: &str) -> String {
     match u64::try_from(all.saturating_sub(SHOWN)) {
         Ok(0) | Err(_) => String::new(),
@@ -143,7 +143,7 @@ fn more(all: usize, noun: &str) -> String {
 }
 
 fn age(time: Timestamp, now: Timestamp) -> String {
-    // A clock elsewhere may be ahead.
+    // Another machine's clock may be ahead.
     format!("{} ago", brief(now.duration_since(time).as_millis_f64().max(0.0)))
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_queue_fits_a_terminal_of_110_columns() {
+    fn busy_queue_fits_110_columns() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let text = summary(&busy(now), now);
         assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
@@ -203,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_queue_is_told_in_a_few_lines() {
+    fn empty_queue_takes_ten_lines() {
         let text = summary(&Status::default(), Timestamp::now());
         assert_eq!(text.lines().count(), 10, "{text}");
     }
 
     #[test]
-    fn the_busiest_come_first_and_the_rest_is_counted() {
+    fn busiest_tubes_come_first_and_the_rest_is_counted() {
         let timings = (0..SHOWN as u64 + 3).map(|number| {
             let mut timing = timing(&format!("a{number}"));
             timing.attempts.ran.count = number;

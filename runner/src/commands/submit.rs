@@ -1,19 +1,16 @@
 //! `longboat submit`.
 
-use super::{Node, Usage, source};
+use super::node::Node;
+use super::{Usage, source};
 use crate::cli::{Format, SubmitArgs};
 use crate::output;
 use anyhow::Context;
-use longboat::job::{Document, Input, JobId, Unique, UniqueFor, read_jobs};
+use longboat::job::{Document, JobId, Unique, UniqueFor, read_jobs};
 use longboat::queue::Submission;
-use source::Source;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
-use url::Url;
 
-/// The largest local input that travels in the job itself.
-const MAX_INLINE: u64 = 1 << 20;
 /// The largest file of jobs.
 const MAX_FILE: u64 = 256 << 20;
 
@@ -37,12 +34,12 @@ pub async fn submit(node: &Node, args: SubmitArgs, format: Format) -> anyhow::Re
     }
     check_ids(&jobs)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    node.queue()?.submit(jobs).await?;
+    node.queue().await?.submit(jobs).await?;
     output::print(format, &ids, |ids| ids.iter().map(JobId::to_string).collect::<Vec<_>>().join("\n"))?;
     Ok(true)
 }
 
-/// An id that comes again with another document is told by its places here, where they can be found.
+/// Refuses an id that two jobs of the file have with different documents, and names both places in the file.
 fn check_ids(jobs: &[Submission]) -> anyhow::Result<()> {
     let mut places = HashMap::with_capacity(jobs.len());
     for (place, Submission { id, document }) in jobs.iter().enumerate() {
@@ -63,7 +60,7 @@ fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     let mut document = Document::new(algorithm);
     document.id = args.id;
     document.params = source::params(args.job.params.as_deref(), &args.job.param)?;
-    document.input = input(&args.job.inputs)?;
+    document.input = source::urls(&args.job.inputs)?;
     document.result_url = args.result_url;
     document.tube = args.tube.unwrap_or(document.tube);
     document.priority = args.priority.unwrap_or(document.priority);
@@ -83,35 +80,7 @@ fn document(args: SubmitArgs) -> anyhow::Result<Document> {
     Ok(document.checked().map_err(|error| Usage(error.to_string()))?)
 }
 
-/// What `--input` options ask for together.
-pub fn input(arguments: &[String]) -> anyhow::Result<Option<Input>> {
-    let mut urls = BTreeMap::new();
-    for (name, source) in source::inputs(arguments)? {
-        let url = match source {
-            Source::Url(url) => url,
-            local => inline(&local)?,
-        };
-        urls.insert(name, url);
-    }
-    Ok(match urls.len() {
-        0 => None,
-        1 if urls.contains_key("input") => urls.remove("input").map(Input::One),
-        _ => Some(Input::Named(urls)),
-    })
-}
-
-/// A local input as a `data:` URL: a worker may run elsewhere and see no file of this machine.
-fn inline(source: &Source) -> anyhow::Result<Url> {
-    use base64::Engine as _;
-    let advice = "a job cannot carry that: serve the file over HTTP and give its URL";
-    let body = source::read(source, MAX_INLINE, &std::env::temp_dir(), advice)?;
-    let mut bytes = vec![0; usize::try_from(body.size())?];
-    body.read_at(&mut bytes, 0)?;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-    Ok(Url::parse(&format!("data:application/octet-stream;base64,{encoded}"))?)
-}
-
-/// Reads job documents, one a line, or one that fills the file, or a JSON array of them.
+/// Reads a file of job documents: JSON lines, one JSON document, or a JSON array of documents.
 fn read_file(file: &Path) -> anyhow::Result<Vec<Document>> {
     let mut bytes = Vec::new();
     let reader: Box<dyn Read> = if file == Path::new("-") {

@@ -1,22 +1,21 @@
 //! `longboat wait`.
 
-use super::Node;
-use super::chosen::{self, Chosen, Named};
-use super::pages::Pages;
+use super::chosen::{Chosen, Pages};
+use super::node::{Node, unknown_job};
 use crate::cli::{Format, WaitArgs};
 use crate::output::{self, Field};
 use indicatif::ProgressBar;
 use longboat::job::{JobId, Progress, Record, Span, State, Verdict};
-use longboat::queue::{Interest, Queue, QueueError};
+use longboat::queue::{Queue, QueueError};
 use std::time::{Duration, Instant};
 
 /// How many jobs can be waited for at once.
 const MOST: usize = 100_000;
 /// How many ids an error names.
 const NAMED: usize = 10;
-/// Jobs are looked at so often even if nothing tells of a change.
+/// Jobs are looked at this often, even if the queue reports no change.
 const AT_LEAST: Duration = Duration::from_millis(500);
-/// Changes of other jobs have them looked at no more often than this.
+/// Changes of other jobs cause a look no more often than this.
 const AT_MOST: Duration = Duration::from_millis(10);
 
 /// A job that is waited for.
@@ -42,16 +41,10 @@ impl Awaited {
         (self.state, self.verdict, self.progress) = (Some(record.state), record.verdict, record.progress);
     }
 
-    /// Looks at it once; whether it is known. What the queue cannot tell of it, now or later, is no reason not to wait for
-    /// the others.
+    /// Looks at the job once, and returns whether it is known.
     async fn look(&mut self, queue: &dyn Queue) -> Result<bool, QueueError> {
-        match queue.find(self.id).await {
-            Ok(None) => return Ok(false),
-            Ok(Some(record)) => self.see(record),
-            Err(error @ QueueError::Unsupported { .. }) => self.error = Some(error.to_string()),
-            Err(error) => return Err(error),
-        }
-        Ok(true)
+        let record = queue.find(self.id).await?;
+        Ok(record.map(|record| self.see(record)).is_some())
     }
 
     fn has_ended(&self) -> bool {
@@ -70,18 +63,11 @@ impl Awaited {
 }
 
 pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result<bool> {
-    let queue = node.queue()?;
-    let mut changes = queue.watch(Interest::Anything);
+    let queue = node.queue().await?;
+    let mut changes = queue.watch();
     let give_up = args.timeout.map(|timeout| Instant::now() + timeout.0);
     let mut jobs = match Chosen::new(args.chosen, &[])? {
-        Chosen::Named(named) => {
-            let named = Named::find(&*queue, named).await?;
-            named.expect_jobs("wait")?;
-            if let Some(&number) = named.unknown.first() {
-                anyhow::bail!(chosen::unknown(number));
-            }
-            known(&*queue, named.ids).await?
-        }
+        Chosen::Named(ids) => known(&*queue, ids).await?,
         Chosen::Fitting { filter, most, .. } => fitting(Pages::new(&*queue, *filter, most)).await?,
     };
     let bar = output::counting(jobs.len(), "ended");
@@ -92,7 +78,7 @@ pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result
         if jobs.iter().all(Awaited::has_ended) || left.is_some_and(|left| left.is_zero()) {
             break;
         }
-        // Looking at many jobs after each change of any other must not keep the queue busy.
+        // Waiting for many jobs must not keep the queue busy: it takes at most half of the time.
         tokio::time::sleep(started.elapsed().max(AT_MOST).min(left.unwrap_or(Duration::MAX))).await;
         changes.changed(AT_LEAST.min(left.unwrap_or(AT_LEAST))).await;
     }
@@ -104,23 +90,24 @@ pub async fn wait(node: &Node, args: WaitArgs, format: Format) -> anyhow::Result
     }
 }
 
-/// The jobs of these ids; one that nobody knows will not end, so it is an error at once.
+/// The jobs with these ids. An unknown id is an error at once, since that job never ends.
 async fn known(queue: &dyn Queue, ids: Vec<JobId>) -> anyhow::Result<Vec<Awaited>> {
     check_number(ids.len())?;
     let (mut jobs, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in ids {
         let mut job = Awaited::new(id);
         if !job.look(queue).await? {
-            unknown.push(id.to_string());
+            unknown.push(id);
         }
         jobs.push(job);
     }
     match unknown.len() {
         0 => Ok(jobs),
-        1 => anyhow::bail!("no job has the id {}", unknown[0]),
+        1 => anyhow::bail!(unknown_job(unknown[0])),
         count => {
             let more = if count > NAMED { ", …" } else { "" };
-            anyhow::bail!("no jobs have these {count} ids: {}{more}", unknown[..count.min(NAMED)].join(", "))
+            let named: Vec<_> = unknown.iter().take(NAMED).map(JobId::to_string).collect();
+            anyhow::bail!("no jobs have these {count} ids: {}{more}", named.join(", "))
         }
     }
 }
@@ -147,7 +134,7 @@ fn check_number(jobs: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks once at each job that had not ended when it was last seen.
+/// Looks at each job that had not ended at the last look.
 async fn look(queue: &dyn Queue, jobs: &mut [Awaited], bar: &ProgressBar) -> anyhow::Result<()> {
     let mut progress = None;
     for job in jobs.iter_mut().filter(|job| !job.has_ended()) {

@@ -3,9 +3,14 @@
 use super::*;
 
 fn read(toml: &str) -> Result<Config, String> {
+    read_with(toml, &[])
+}
+
+fn read_with(toml: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     std::io::Write::write_all(&mut file, toml.as_bytes()).unwrap();
-    Config::load(Some(file.path())).map_err(|error| error.to_string())
+    let environment = environment.iter().map(|(name, text)| (name.into(), text.into()));
+    load::load(Some(file.path()), environment).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -52,4 +57,56 @@ fn a_mistake_is_named() {
         let error = read(toml).unwrap_err();
         assert!(error.contains(part), "{toml}: {error}");
     }
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let file = "[worker]\nslots = 2\nname = \"a\"\n";
+    let variables = [
+        ("LONGBOAT__WORKER__SLOTS", "8"),
+        ("LONGBOAT__WORKER__NAME", "007"),
+        ("LONGBOAT__RETENTION__DONE", "2w"),
+        ("LONGBOAT__LIMITS__CEILING__FUEL", "1e11"),
+        ("LONGBOAT__HTTP__PUBLIC_URL", "https://node1.example.org"),
+        ("LONGBOAT__INPUT__ALLOW", "[\"data.example.org\"]"),
+        ("LONGBOAT_DATA_DIR", "elsewhere"),
+    ];
+    let config = read_with(file, &variables).unwrap();
+    assert_eq!((config.worker.slots, config.worker.name.as_deref()), (Some(8), Some("007")));
+    assert_eq!(config.retention.done.duration(), Some(Duration::from_secs(14 * 86_400)));
+    assert_eq!(config.limits.ceiling.fuel, 100_000_000_000);
+    assert_eq!(config.http.public_url.unwrap().as_str(), "https://node1.example.org/");
+    assert_ne!(config.input, Rules::default());
+    // A name may look like a number or a truth.
+    for name in ["8", "true", "1e3", "2026-11-22"] {
+        let config = read_with("", &[("LONGBOAT__WORKER__NAME", name)]).unwrap();
+        assert_eq!(config.worker.name.as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn an_error_says_where_and_what_to_do() {
+    for (toml, said) in [
+        ("# a node\n\n[worker]\nslotts = 3\n", "line 4, worker.slotts: unknown field `slotts`, expected one of"),
+        (
+            "[worker]\nslots = \"many\"\n",
+            "line 2, worker.slots: invalid type: string \"many\", expected u32; correct it",
+        ),
+        ("worker.lease = 1\nworker.slots = 3", "line 1, worker.lease: at least twice worker.heartbeat"),
+        ("[worker]\nslots = \n", "line 2, \"slots = \": "),
+        ("[worker]\nslots = 1\nslots = 2\n", "line 3, \"slots = 2\": duplicate key"),
+    ] {
+        let error = read(toml).unwrap_err();
+        assert!(error.contains(".toml, ") && error.contains(said), "{toml}: {error}");
+    }
+    for (name, text, said) in [
+        ("LONGBOAT__WORKER__SLOTS", "many", "LONGBOAT__WORKER__SLOTS, worker.slots: invalid type: string \"many\""),
+        ("LONGBOAT__WORKER__SLOTTS", "1", "LONGBOAT__WORKER__SLOTTS, worker.slotts: unknown field `slotts`"),
+        ("LONGBOAT__WORKER__SLOTS", "0", "LONGBOAT__WORKER__SLOTS, worker.slots: at least 1"),
+    ] {
+        let error = read_with("[worker]\nslots = 1\n", &[(name, text)]).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+    let missing = Config::load(Some(Path::new("no-such.toml"))).unwrap_err().to_string();
+    assert!(missing.starts_with("failed to read no-such.toml: ") && missing.ends_with("--config"), "{missing}");
 }

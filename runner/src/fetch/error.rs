@@ -1,6 +1,5 @@
 //! Why an input could not be had, and what that means for the attempt.
 
-use super::Allowance;
 use super::coding::Fault;
 use crate::job::{Exceeded, LimitName, Verdict};
 use crate::policy::{Refusal, display_url};
@@ -95,9 +94,9 @@ impl FetchError {
 
     /// Sorts out why a body could not be kept. What came damaged may come whole the next time: it cannot be told from
     /// here whether it was damaged on its way, and a transfer that broke off looks just like a body that was cut.
-    pub(super) fn from_fault(url: &Url, fault: Fault, allowance: &Allowance) -> Self {
+    pub(super) fn from_fault(url: &Url, fault: Fault, too_large: impl FnOnce(u64) -> Self) -> Self {
         match fault {
-            Fault::TooLarge(size) => allowance.exceeded(size),
+            Fault::TooLarge(size) => too_large(size),
             Fault::Disk(error) => Self::from_disk(&error),
             Fault::Damaged(reason) => {
                 let message = format!("{}: the gzip body is damaged or incomplete: {reason}", display_url(url));

@@ -11,16 +11,12 @@ use futures_util::stream;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Response, StatusCode};
-use sha2::{Digest as _, Sha256};
-use std::fs::File;
-use std::io;
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::os::unix::fs::FileExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use url::Url;
 
@@ -44,50 +40,27 @@ pub(super) struct Patience {
 /// A result document on its way.
 #[derive(Debug, Clone)]
 pub struct Parcel {
-    file: Arc<File>,
-    size: u64,
+    document: Arc<[u8]>,
     digest: Digest,
     key: String,
 }
 
 impl Parcel {
-    /// The document that an attempt has left. It is read as a whole for its digest, which blocks; the file must not
-    /// change afterwards.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn new(document: File, job: JobId, attempt: u32) -> io::Result<Self> {
-        let (mut hasher, mut size) = (Sha256::new(), 0);
-        loop {
-            let piece = piece(&document, size)?;
-            if piece.is_empty() {
-                break;
-            }
-            size += piece.len() as u64;
-            hasher.update(piece);
-        }
-        let key = format!("\"{job}-{attempt}\"");
-        Ok(Self { file: Arc::new(document), size, digest: Digest::from_hasher(hasher), key })
+    /// The document that an attempt has left.
+    pub fn new(document: Vec<u8>, job: JobId, attempt: u32) -> Self {
+        let (digest, key) = (Digest::of(&document), format!("\"{job}-{attempt}\""));
+        Self { document: document.into(), digest, key }
     }
 
     /// The document as a stream from its beginning, which counts the pieces that were taken of it.
     fn body(&self, taken: &Arc<AtomicU64>) -> Body {
-        let start = (Arc::clone(&self.file), 0, Arc::clone(taken));
-        Body::wrap_stream(stream::try_unfold(start, async |(file, at, taken)| {
-            let read = Arc::clone(&file);
-            let piece = spawn_blocking(move || piece(&read, at)).await.map_err(io::Error::other).flatten()?;
+        let (document, taken) = (Arc::clone(&self.document), Arc::clone(taken));
+        let pieces = (0..document.len()).step_by(PIECE).map(move |at| {
             taken.fetch_add(1, Ordering::Relaxed);
-            let next = (file, at + piece.len() as u64, taken);
-            Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, next)))
-        }))
+            Ok::<_, Infallible>(document[at..document.len().min(at + PIECE)].to_vec())
+        });
+        Body::wrap_stream(stream::iter(pieces))
     }
-}
-
-fn piece(file: &File, at: u64) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; PIECE];
-    let size = file.read_at(&mut piece, at)?;
-    piece.truncate(size);
-    Ok(piece)
 }
 
 /// Why a result did not arrive. The messages hold neither credentials nor query strings, and no address that the
@@ -218,7 +191,7 @@ impl Sender {
             .get(url)?
             .put(url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_LENGTH, parcel.size)
+            .header(CONTENT_LENGTH, parcel.document.len())
             .header("content-digest", format!("sha-256=:{}:", STANDARD.encode(parcel.digest.as_bytes())))
             .header("idempotency-key", &parcel.key)
             .body(parcel.body(&taken));

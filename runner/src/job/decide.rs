@@ -1,6 +1,6 @@
 //! What becomes of a job after an attempt: a pure function of the verdict and of where the job stands.
 
-use super::{Class, Verdict};
+use super::{Class, State, Verdict};
 use std::time::Duration;
 
 /// The first back-off; each further one is twice as long.
@@ -30,6 +30,19 @@ pub enum Decision {
     Bury,
     /// It is cancelled.
     Cancel,
+}
+
+impl Decision {
+    /// The state that the job is in from then on.
+    pub fn state(self) -> State {
+        match self {
+            Decision::Finish => State::Done,
+            Decision::Retry(Duration::ZERO) => State::Ready,
+            Decision::Retry(_) => State::Delayed,
+            Decision::Bury => State::Dead,
+            Decision::Cancel => State::Cancelled,
+        }
+    }
 }
 
 /// Decides what becomes of a job whose attempt ended in `verdict`.

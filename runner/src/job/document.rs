@@ -1,6 +1,6 @@
 //! The job document: what a submitter writes.
 
-use super::{AlgorithmRef, JobId, LimitsRequest, Span, Tube, When, check_label, excerpt};
+use super::{AlgorithmRef, Digest, JobId, LimitsRequest, Span, Tube, When, check_label, excerpt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -281,6 +281,8 @@ pub struct Job {
     pub id: JobId,
     /// When it was submitted.
     pub submitted_at: Timestamp,
+    /// The module that it was pinned to at its submission; absent if its algorithm was not registered then.
+    pub module: Option<Digest>,
     /// What was asked for.
     pub document: Document,
 }
@@ -290,7 +292,7 @@ impl Job {
     /// JavaScript reads without loss.
     pub fn seed(&self, attempt: u32) -> u64 {
         self.document.seed.unwrap_or_else(|| {
-            let digest = super::Digest::of(format!("longboat seed {} {attempt}", self.id));
+            let digest = Digest::of(format!("longboat seed {} {attempt}", self.id));
             let mut first = [0; 8];
             first.copy_from_slice(&digest.as_bytes()[..8]);
             u64::from_be_bytes(first) >> 11
@@ -433,7 +435,7 @@ mod tests {
     #[test]
     fn a_seed_that_is_not_pinned_differs_between_attempts_and_fits_a_double() {
         let document = Document::new("x".parse().unwrap());
-        let job = Job { id: JobId::from_bytes([7; 16]), submitted_at: Timestamp::UNIX_EPOCH, document };
+        let job = Job { id: JobId::from_bytes([7; 16]), submitted_at: Timestamp::UNIX_EPOCH, module: None, document };
         assert_ne!(job.seed(1), job.seed(2));
         assert!((1..100).all(|attempt| job.seed(attempt) < 1 << 53));
     }

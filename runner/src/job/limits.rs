@@ -1,4 +1,4 @@
-//! What an attempt may use.
+//! What an attempt may use, and what it used.
 
 use super::Span;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -31,6 +31,24 @@ pub struct Limits {
     pub input_size: u64,
     /// Wall-clock time of one attempt, the fetching of inputs included.
     pub ttr: Span,
+}
+
+/// What an attempt used.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Whether more fuel may have been used: after a trap or a deadline the last units are not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fuel_is_lower_bound: bool,
+    /// The most bytes of memory at any time.
+    pub peak_memory: u64,
+    /// Milliseconds of wall-clock time, the fetching of inputs included.
+    pub wall_ms: f64,
+    /// Bytes of all inputs.
+    pub input_bytes: u64,
+    /// Bytes of all files and of the returned JSON.
+    pub result_bytes: u64,
 }
 
 const KIB: u64 = 1 << 10;

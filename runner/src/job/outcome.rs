@@ -1,6 +1,6 @@
 //! The result document: what readers get.
 
-use super::{AlgorithmName, Digest, JobId, Limits, State, Verdict};
+use super::{AlgorithmName, Digest, JobId, Limits, State, Usage, Verdict};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -43,24 +43,6 @@ pub struct FileEntry {
     pub size: u64,
     /// Digest of its bytes, as 64 hex digits.
     pub sha256: String,
-}
-
-/// What an attempt used.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Usage {
-    /// Units of fuel.
-    pub fuel: u64,
-    /// Whether more fuel may have been used: after a trap or a deadline the last units are not known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub fuel_is_lower_bound: bool,
-    /// The most bytes of memory at any time.
-    pub peak_memory: u64,
-    /// Milliseconds of wall-clock time, the fetching of inputs included.
-    pub wall_ms: f64,
-    /// Bytes of all inputs.
-    pub input_bytes: u64,
-    /// Bytes of all files and of the returned JSON.
-    pub result_bytes: u64,
 }
 
 /// All that is needed to run an attempt again and get the same bytes.

@@ -1,6 +1,6 @@
 //! What a queue knows of a job.
 
-use super::{Document, Job, JobId, Usage, Verdict, excerpt};
+use super::{AlgorithmName, Digest, Document, Job, JobId, Usage, Verdict, excerpt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -100,9 +100,9 @@ pub struct Record {
     /// Where the worker that holds the result serves results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<Url>,
-    /// The job's number at the server that keeps it, if that gives numbers.
+    /// The module that the job was pinned to when it was submitted; absent if its algorithm was not registered then.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub number: Option<u64>,
+    pub module: Option<Digest>,
     /// The last word of the running attempt about its progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -125,8 +125,37 @@ fn is_zero(number: &u32) -> bool {
 impl Record {
     /// The job that a worker would be given.
     pub fn job(&self) -> Job {
-        Job { id: self.id, submitted_at: self.submitted_at, document: self.document.clone() }
+        Job { id: self.id, submitted_at: self.submitted_at, module: self.module, document: self.document.clone() }
     }
+
+    /// The result document, as JSON, of a job that has ended without an attempt's own: it was cancelled, or its last
+    /// worker was lost. Nothing if the job has not ended.
+    pub fn document_without_result(&self) -> Option<Vec<u8>> {
+        let document = WithoutResult {
+            id: self.id,
+            algorithm: &self.document.algorithm.name,
+            attempt: self.attempts,
+            state: self.state,
+            timestamp: self.finished_at.filter(|_| self.state.is_final())?,
+            verdict: self.verdict.as_ref(),
+            files: [],
+        };
+        Some(serde_json::to_vec(&document).expect("a record is JSON"))
+    }
+}
+
+/// The fields of a result document that need no attempt.
+#[derive(Serialize)]
+struct WithoutResult<'a> {
+    id: JobId,
+    algorithm: &'a AlgorithmName,
+    attempt: u32,
+    state: State,
+    #[serde(serialize_with = "super::timestamp::millis")]
+    timestamp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'a Verdict>,
+    files: [(); 0],
 }
 
 /// How far an attempt says it has come.

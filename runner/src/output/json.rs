@@ -1,10 +1,10 @@
-//! JSON that may be shown on any terminal.
+//! JSON that any terminal can show.
 
 use longboat::job::is_unshowable;
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// A value as JSON, indented.
+/// A value as indented JSON.
 ///
 /// # Errors
 /// If it has no form in JSON.
@@ -16,8 +16,8 @@ pub fn json<T: Serialize>(value: &T) -> serde_json::Result<String> {
     })
 }
 
-/// The same JSON with nothing in it that draws on a terminal, turns the direction of a text or cannot be seen: all of that
-/// may stand in strings, where it is escaped, and a carriage return also between values.
+/// The same JSON without characters that draw on a terminal, change the direction of text or are invisible.
+/// In strings they are escaped. A carriage return between values becomes a space.
 pub fn shown(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_hidden) {
         return json.into();
@@ -33,8 +33,7 @@ pub fn shown(json: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// Line breaks and tabs stand between values only, and do no harm. The two that Unicode keeps for nothing are what YAML
-/// does not have.
+/// Line breaks and tabs stand between values only, and are harmless. YAML has no U+FFFE and U+FFFF.
 fn is_hidden(c: char) -> bool {
     (is_unshowable(c) && !matches!(c, '\n' | '\t')) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
@@ -49,15 +48,15 @@ mod tests {
     use serde_json::value::RawValue;
 
     #[test]
-    fn json_shows_all_that_is_in_it_and_stays_the_same() {
+    fn json_escapes_hidden_characters_and_keeps_the_value() {
         let hidden: String = (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| is_hidden(*c)).collect();
         assert!(hidden.contains('\u{9b}') && hidden.contains('\u{7f}') && hidden.contains('\u{202e}'));
         let value = serde_json::json!({ "a": format!("{hidden}\n\t\r\u{1b}[31m"), &hidden: ["b", "ü", "😀"] });
         let text = json(&value).unwrap();
         assert!(!text.chars().any(is_hidden), "{text}");
-        assert!(text.contains("ü") && text.contains("😀"), "what can be seen is left");
+        assert!(text.contains("ü") && text.contains("😀"), "visible characters stay");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
-        // What an algorithm returned is kept to the byte, its white space included.
+        // An algorithm's result keeps its white space.
         let raw = RawValue::from_string("{\"a\":\r\n\t1,\r\"b\":\"\u{9b}\"}".to_owned()).unwrap();
         assert_eq!(json(&raw).unwrap(), "{\"a\": \n\t1, \"b\":\"\\u009b\"}");
     }

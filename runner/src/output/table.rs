@@ -1,4 +1,4 @@
-//! Tables without lines, whose columns are found by looking.
+//! Tables without lines between the columns.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Table, Width};
@@ -7,10 +7,10 @@ use std::io::IsTerminal;
 
 /// Columns are this far apart.
 const GAP: u16 = 2;
-/// A column whose texts are cut to fit a terminal is not made narrower than this.
+/// Texts are cut to fit a terminal, but their column stays at least this wide.
 const NARROWEST: u16 = 9;
 
-/// What stands in one place of a table.
+/// The content of a table's cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     text: String,
@@ -29,7 +29,7 @@ impl From<&str> for Field {
     }
 }
 
-/// A state in its colour, which says what is well, what waits for somebody, and what goes on.
+/// A state in its colour.
 impl From<State> for Field {
     fn from(state: State) -> Self {
         let colour = match state {
@@ -44,7 +44,7 @@ impl From<State> for Field {
     }
 }
 
-/// Whether standard output is for a person who has not asked for no colours (<https://no-color.org>).
+/// Whether standard output is a terminal, and the environment allows colours (<https://no-color.org>).
 fn has_colours() -> bool {
     let is_unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
@@ -62,7 +62,7 @@ fn cell(field: Field, colours: bool) -> Cell {
 fn new_table() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    // Whether there are colours is decided here, cell by cell.
+    // Colours are set cell by cell here.
     table.force_no_tty().enforce_styling().style_text_only();
     table
 }
@@ -74,7 +74,7 @@ fn text(mut table: Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// A table, as wide as its fields.
+/// A table that is as wide as its fields.
 pub fn table<F: Into<Field>>(header: &[&str], rows: impl IntoIterator<Item = Vec<F>>) -> String {
     let colours = has_colours();
     let mut table = new_table();
@@ -95,12 +95,12 @@ pub fn pairs<F: Into<Field> + Clone>(pairs: &[(&str, F)]) -> String {
     text(table)
 }
 
-/// How much of a row there is room for.
+/// How much room a row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// All of it.
+    /// Enough.
     Full,
-    /// Less: a terminal is not wide enough.
+    /// Too little: the terminal is too narrow for everything.
     Little,
 }
 
@@ -111,30 +111,30 @@ pub struct Heading {
     pub title: &'static str,
     /// Its title where there is little room.
     pub short: &'static str,
-    /// What stands below.
+    /// The kind of its fields.
     pub kind: Kind,
 }
 
-/// What stands in a column.
+/// The kind of a column's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Short words, which are never cut.
     Word,
-    /// Texts, which may be cut where there is little room.
+    /// Texts, which are cut where there is little room.
     Text,
-    /// Numbers, which are compared best if they end in the same place.
+    /// Numbers, which are aligned to the right.
     Number,
 }
 
-/// A table that is printed a page at a time, with its columns in the same places on all of them as far as that can be.
+/// A table that is printed page by page. Columns keep their places from page to page, as far as possible.
 #[derive(Debug)]
 pub struct Pages {
     headings: Vec<Heading>,
-    /// Those of the pages so far; they only grow.
+    /// The widths on the pages so far; they only grow.
     widths: Vec<u16>,
     is_begun: bool,
     room: Room,
-    /// The terminal's columns, if it is one.
+    /// The columns of the terminal, if standard output is one.
     terminal: Option<u16>,
     colours: bool,
 }
@@ -151,7 +151,7 @@ impl Pages {
         Self { headings, widths, is_begun: false, room: Room::Full, terminal, colours }
     }
 
-    /// The next page; `rows` makes its rows for the room that there is.
+    /// The next page. `rows` makes its rows for the given room.
     pub fn page(&mut self, rows: impl Fn(Room) -> Vec<Vec<Field>>) -> String {
         let mut table = self.fill(rows(self.room));
         if self.room == Room::Full && self.width(&table) > self.most() {
@@ -198,7 +198,7 @@ impl Pages {
         total(widths.map(|(width, widest)| width.max(*widest)))
     }
 
-    /// Narrows the widest of the texts until all fits. If it cannot, lines are broken anyway, and nothing is cut.
+    /// Narrows the widest column of texts until the table fits. If that is impossible, nothing is cut.
     fn cut(&mut self) {
         let mut widths = self.widths.clone();
         while total(widths.iter().copied()) > self.most() {
@@ -212,7 +212,7 @@ impl Pages {
     }
 }
 
-/// The width of a table with columns of these widths.
+/// The width of a table whose columns have these widths.
 fn total(widths: impl ExactSizeIterator<Item = u16>) -> u16 {
     let gaps = GAP.saturating_mul(u16::try_from(widths.len()).unwrap_or(u16::MAX).saturating_sub(1));
     widths.fold(gaps, u16::saturating_add)
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stay_where_they_are_on_the_next_page() {
+    fn columns_keep_their_places_on_the_next_page() {
         let mut pages = Pages::sized(headings(), None, false);
         let first = pages.page(rows(&["a-rather-long-name", "b"]));
         let expected = [
@@ -246,15 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_gets_short_titles_and_then_cut_texts() {
+    fn narrow_terminal_gets_short_titles_then_cut_texts() {
         let page = |width| Pages::sized(headings(), Some(width), false).page(rows(&["a-rather-long-name"]));
         assert_eq!(page(29), "ID  ALGORITHM           TRIES\n1   a-rather-long-name      2");
         assert_eq!(page(22), "ID  ALGORITHM    TRIES\n1   a-rather-l…      2");
-        assert_eq!(page(5), page(29), "where lines are broken anyway, nothing is cut");
+        assert_eq!(page(5), page(29), "a table that cannot fit is not cut");
     }
 
     #[test]
-    fn a_colour_takes_no_room() {
+    fn colour_takes_no_room() {
         let mut pages = Pages::sized(headings(), None, true);
         let page = pages.page(|_| {
             vec![vec![State::Dead.into(), "x".into(), "1".into()], vec![State::Ready.into(), "y".into(), "2".into()]]

@@ -1,16 +1,16 @@
-//! JSON in the layout of YAML, which readers of YAML 1.1 and of 1.2 take for the same.
+//! YAML that readers of YAML 1.1 and of 1.2 take for the same document.
 //!
-//! They do not agree on what a word without quotes is: `on` may be a truth, `12:34` a number and `=` a value of its own.
-//! So whatever is not plainly a word is written as in JSON, quotes included.
+//! The two do not agree on what a word without quotes is: `on` may be a boolean, `12:34` a number and `=` a
+//! value of its own. `yaml_serde` writes for readers of 1.2 and cannot be told to quote more. JSON's strings
+//! are YAML's too, so `serde_json` does the writing here, and its indented form only gets YAML's layout.
 
 use super::json::shown;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
-use std::fmt;
+use std::iter::repeat_n;
 
 /// Words that stand for something else.
 const TAKEN: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-/// Readers do not look for the end of a longer key unless they are told that there is one.
+/// A reader looks for the end of a key in 1,024 bytes only, unless a question mark announces the key.
 const LONG_KEY: usize = 120;
 
 /// The same document as YAML, with its fields in the same order.
@@ -18,150 +18,84 @@ const LONG_KEY: usize = 120;
 /// # Errors
 /// If there is a number in it that cannot be read, such as 1e400.
 pub fn yaml(json: &str) -> serde_json::Result<String> {
-    let mut text = String::new();
-    let document = Node { text: &mut text, indent: 0, after: After::Nothing };
-    document.deserialize(&mut serde_json::Deserializer::from_str(json))?;
+    let mut indented = Vec::with_capacity(json.len() * 2);
+    let mut to = serde_json::Serializer::pretty(&mut indented);
+    serde_transcode::transcode(&mut serde_json::Deserializer::from_str(json), &mut to)?;
+    let indented = String::from_utf8_lossy(&indented);
+    let mut text = String::with_capacity(indented.len());
+    // The collections around a line: the indent of their entries, and whether these are elements of an
+    // array.
+    let mut around: Vec<(usize, bool)> = Vec::new();
+    let mut is_after_dash = false;
+    for line in indented.lines().map(|line| line.trim_start().trim_end_matches(',')) {
+        if matches!(line, "}" | "]") {
+            around.pop();
+            continue;
+        }
+        let place = around.last().copied();
+        let (indent, is_element) = place.unwrap_or((0, false));
+        text.extend(repeat_n(' ', if is_after_dash { 0 } else { indent }));
+        let (key, value) = if place.is_some() && !is_element { split(line) } else { (None, line) };
+        if let Some(key) = key.map(scalar) {
+            let is_long = key.len() > LONG_KEY;
+            text.extend([if is_long { "? " } else { "" }, &*key]);
+            if is_long {
+                text.push('\n');
+                text.extend(repeat_n(' ', indent));
+            }
+            text.push(':');
+        }
+        let is_array = value == "[";
+        let begins = is_array || value == "{";
+        let before = match key {
+            _ if is_element => "- ",
+            Some(_) if !begins => " ",
+            _ => "",
+        };
+        text.push_str(before);
+        if !begins {
+            text.push_str(&scalar(value));
+        }
+        if !begins || key.is_some() {
+            text.push('\n');
+        }
+        if begins {
+            // An array may stand at the indent of its own key.
+            let is_deeper = is_element || (key.is_some() && !is_array);
+            around.push((if is_deeper { indent + 2 } else { indent }, is_array));
+        }
+        is_after_dash = begins && is_element;
+    }
     Ok(text)
 }
 
-/// What stands before a value on its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
-    Nothing,
-    Key,
-    Dash,
+/// The key of a line, and what stands after it.
+fn split(line: &str) -> (Option<&str>, &str) {
+    let mut is_escaped = false;
+    let end = line.char_indices().skip(1).find(|&(_, c)| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or((None, line), |(end, _)| (Some(&line[..=end]), line[end + 1..].trim_start_matches([':', ' '])))
 }
 
-/// A value that is still to be read, and where it is written.
-struct Node<'t> {
-    text: &'t mut String,
-    /// Where the lines of what it is part of begin.
-    indent: usize,
-    after: After,
-}
-
-impl Node<'_> {
-    fn scalar<E>(self, text: &str) -> Result<(), E> {
-        let space = if self.after == After::Key { " " } else { "" };
-        self.text.extend([space, text, "\n"]);
-        Ok(())
+/// A text without quotes if every reader takes it for a text; a number with a fraction and a signed
+/// exponent, since YAML 1.1 takes it for a text otherwise.
+fn scalar(json: &str) -> Cow<'_, str> {
+    if let Some(text) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || " _./-".contains(c))
+            && !text.ends_with(' ')
+            && !TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(text));
+        return if is_word { text.into() } else { shown(json) };
     }
-
-    /// Begins the line of an entry of this collection.
-    fn begin(&mut self, is_first: bool, indent: usize) {
-        match (is_first, self.after) {
-            (true, After::Nothing | After::Dash) => return,
-            (true, After::Key) => self.text.push('\n'),
-            (false, _) => {}
-        }
-        self.text.extend(std::iter::repeat_n(' ', indent));
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Node<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.scalar("null")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.scalar(if value { "true" } else { "false" })
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.scalar(&value.to_string())
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.scalar(&value.to_string())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.scalar(&number(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.scalar(&string(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        let indent = if self.after == After::Dash { self.indent + 2 } else { self.indent };
-        let mut is_empty = true;
-        while elements.next_element_seed(Element { of: &mut self, is_first: is_empty, indent })?.is_some() {
-            is_empty = false;
-        }
-        if is_empty { self.scalar("[]") } else { Ok(()) }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
-        let indent = if self.after == After::Nothing { 0 } else { self.indent + 2 };
-        let mut is_empty = true;
-        while let Some(key) = fields.next_key::<String>()? {
-            self.begin(is_empty, indent);
-            let key = string(&key);
-            if key.len() > LONG_KEY {
-                self.text.extend(["? ", &*key, "\n"]);
-                self.text.extend(std::iter::repeat_n(' ', indent));
-            } else {
-                self.text.push_str(&key);
-            }
-            self.text.push(':');
-            fields.next_value_seed(Node { text: &mut *self.text, indent, after: After::Key })?;
-            is_empty = false;
-        }
-        if is_empty { self.scalar("{}") } else { Ok(()) }
-    }
-}
-
-/// The next element of a sequence, if there is one.
-struct Element<'n, 't> {
-    of: &'n mut Node<'t>,
-    is_first: bool,
-    indent: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        let Self { of, is_first, indent } = self;
-        of.begin(is_first, indent);
-        of.text.push_str("- ");
-        Node { text: &mut *of.text, indent, after: After::Dash }.deserialize(from)
-    }
-}
-
-/// A text, in quotes unless everybody takes it for one without.
-fn string(text: &str) -> Cow<'_, str> {
-    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || " _./-".contains(c))
-        && !text.ends_with(' ');
-    if is_word && !TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(text)) {
-        return text.into();
-    }
-    shown(&serde_json::Value::from(text).to_string()).into_owned().into()
-}
-
-/// A number with a fraction, and with a sign before the exponent: without them YAML 1.1 takes it for a text.
-fn number(value: f64) -> String {
-    let text = serde_json::Value::from(value).to_string();
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let Some((digits, exponent)) = json.split_once('e').filter(|_| !matches!(json, "true" | "false")) else {
+        return json.into();
+    };
     let fraction = if digits.contains('.') { "" } else { ".0" };
     let sign = if exponent.starts_with(['-', '+']) { "" } else { "+" };
-    format!("{digits}{fraction}e{sign}{exponent}")
+    format!("{digits}{fraction}e{sign}{exponent}").into()
 }
 
 #[cfg(test)]
@@ -171,7 +105,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn what_readers_of_yaml_1_1_take_for_something_else_stands_in_quotes() {
+    fn what_yaml_1_1_takes_for_another_type_stands_in_quotes() {
         let doubtful = [
             "",
             "y",
@@ -184,11 +118,20 @@ mod tests {
             "=",
             "<<",
             "1_000",
+            "1:30",
             "12:34:56",
+            "190:20:30.15",
             "2026-11-22",
+            "2026-11-22T10:00:00Z",
             "0x1f",
+            "0b1",
+            "017",
+            "0o17",
+            "+1",
             "1e3",
             ".5",
+            ".inf",
+            ".NaN",
             "-",
             "- a",
             "a: b",
@@ -213,17 +156,18 @@ mod tests {
             "\u{ffff}",
         ];
         for text in doubtful {
-            assert_eq!(string(text), shown(&json!(text).to_string()), "{text:?}");
+            let json = json!(text).to_string();
+            assert_eq!(scalar(&json), shown(&json), "{text:?}");
         }
         for text in ["forecast", "drunken-sailor", "out of memory", "a.b/c_d", "Yesterday"] {
-            assert_eq!(string(text), text);
+            assert_eq!(scalar(&json!(text).to_string()), text);
         }
-        let numbers = [0.5, 1e16, 1.5e300, 1e-7, -0.0].map(number);
+        let numbers = [0.5, 1e16, 1.5e300, 1e-7, -0.0].map(|number| scalar(&json!(number).to_string()).into_owned());
         assert_eq!(numbers, ["0.5", "1.0e+16", "1.5e+300", "1.0e-7", "-0.0"]);
     }
 
     #[test]
-    fn collections_stand_in_each_other_as_people_write_them() {
+    fn collections_are_laid_out_as_people_write_them() {
         let json = r#"{"b":{"x":[1,[2,[]],{"w":null,"z":[true]}]},"a":[],"c":{},"d":{"e":"two words"}}"#;
         let expected =
             "b:\n  x:\n  - 1\n  - - 2\n    - []\n  - w: null\n    z:\n    - true\na: []\nc: {}\nd:\n  e: two words\n";
@@ -253,7 +197,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_read_as_the_same_document(value in any_json()) {
+        fn text_without_quotes_is_text_in_yaml_1_1(text in "[a-zA-Z0-9 :._/~=<+-]{0,6}|[yYnN]|[a-zA-Z]{2,5}") {
+            let json = json!(text).to_string();
+            if scalar(&json) != json {
+                // Numbers, dates, `~`, `=` and `<<` do not begin with a letter. These do.
+                prop_assert!(text.starts_with(|c: char| c.is_ascii_alphabetic()), "{text}");
+                let lower = text.to_lowercase();
+                let truths = ["y", "yes", "on", "true", "n", "no", "off", "false", "null"];
+                prop_assert!(!truths.contains(&lower.as_str()) && !text.contains([':', '#']), "{text}");
+            }
+        }
+
+        #[test]
+        fn yaml_is_read_as_the_same_document(value in any_json()) {
             let text = yaml(&value.to_string()).unwrap();
             let read: Value = yaml_serde::from_str(&text).unwrap();
             prop_assert_eq!(&read, &value, "{}", text);

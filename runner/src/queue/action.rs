@@ -20,8 +20,9 @@ pub enum Action {
     Kick,
     /// Changes the document of a job that waits or is dead, by a merge patch (RFC 7396) of [`PATCHABLE`] fields.
     ///
-    /// Durations count from now. `delay` and `run_at` replace each other. What the job was submitted as is not
-    /// forgotten: submitting that again changes nothing, and submitting what it is now is refused.
+    /// Durations count from now. `delay` and `run_at` replace each other. Another algorithm pins the job to the module
+    /// that its name points at now. What the job was submitted as is not forgotten: submitting that again changes
+    /// nothing, and submitting what it is now is refused.
     Update(Map<String, Value>),
     /// Removes a job that does not run, even if its result is still to be sent. Its id and document stay known, so
     /// that submitting it again does nothing.
@@ -72,7 +73,4 @@ pub enum Refusal {
     /// Another job holds its unique key by now.
     #[error("its unique key is held by job {0}")]
     NotUnique(JobId),
-    /// This backend has no way to do that to this job.
-    #[error("{0}")]
-    Unsupported(String),
 }

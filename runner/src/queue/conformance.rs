@@ -1,237 +1,178 @@
-//! One suite for all queues: what the contract says, each case written once, tried on every backend.
+//! One suite for all engines: what the contract says, each case written once, tried on every backend.
 //!
-//! A backend takes part by implementing [`Backend`] and by one line at the end of this file. What it cannot do it
-//! names there, as [`Need`]s with reasons; the cases that need that show as ignored, each under its name and with
-//! the reason. A backend whose server is missing from a machine is passed over with a word on standard error, unless
-//! the environment variable `CI` is set.
+//! A backend takes part by implementing [`Backend`] and by one line at the end of this file. A case that it
+//! cannot do it names there with a reason: the case shows as ignored, under its name and with that reason. A
+//! backend whose server is missing from a machine is skipped with a message on standard error, unless the
+//! environment variable `CI` is set.
 //!
-//! Time is under the test's control only with some backends. The cases use few and short times, of whole seconds,
-//! so that the others can sleep through them.
+//! Some backends cannot set their clock and have to sleep. So the cases use few and short times, of whole
+//! seconds.
 
-mod acting;
-mod endings;
-mod forgetting;
-mod identity;
-mod keys;
-mod leases;
-mod listing;
+mod attempts;
+mod claims;
 pub(in crate::queue) mod model;
-mod order;
-mod pausing;
+mod operating;
+mod outcomes;
 mod subject;
-mod times;
-mod updating;
-mod waking;
+mod submission;
 
-pub(in crate::queue) use self::subject::{LEASE, document, failed, worker};
+pub(in crate::queue) use self::subject::{Backend, LEASE, Missing, document, failed, worker};
 
-use self::subject::Subject;
-use super::{Queue, WorkerId};
-use std::time::Duration;
-
-/// A kind of queue, and what only a test may do to one.
-pub(in crate::queue) trait Backend: Sized + Send + Sync {
-    /// What it is called where a test is skipped.
-    const NAME: &'static str;
-
-    /// How far the times that it tells may be off: nothing, if [`advance`](Self::advance) sets its clock.
-    const PRECISION: Duration;
-
-    /// A queue with nothing in it, and nobody else at it.
-    async fn open() -> Result<Self, Missing>;
-
-    /// The queue.
-    fn queue(&self) -> &dyn Queue;
-
-    /// The same queue, as another process has it.
-    async fn elsewhere(&self) -> Box<dyn Queue>;
-
-    /// Lets that much time pass, and a little more if it passes by itself.
-    async fn advance(&self, by: Duration);
-
-    /// Has the worker fall silent until its leases have run out and the queue has found that out. It is one of
-    /// [`worker`]'s; the others go on.
-    async fn lose(&self, lost: &WorkerId);
-}
-
-/// What a machine lacks for a backend to be tried.
-#[derive(Debug)]
-pub(in crate::queue) struct Missing(pub(in crate::queue) String);
-
-/// What a case asks of a backend that not every one can do.
-///
-/// Those that all can: jobs in tubes with priorities, in their order, delays, retries, attempts that are fenced and
-/// counted, burying and kicking, taking over what a lost worker held, and finding a job by its id.
-pub(in crate::queue) enum Need {
-    /// A claim of several jobs takes them in their order over several tubes.
-    Batches,
-    /// Jobs that were not claimed can be cancelled.
-    Cancel,
-    /// Jobs can be cancelled while another process runs them.
-    CancelRunning,
-    /// The past of a job can be told: its times, attempts and last verdict.
-    History,
-    /// Jobs can be deleted, and their ids stay known.
-    Delete,
-    /// A job that was not started in time is cancelled.
-    Expiry,
-    /// Jobs can be held and released.
-    Hold,
-    /// An id that was submitted before is recognised, and a batch is kept as a whole or not at all.
-    Identity,
-    /// Jobs can be listed, by state, tube and algorithm.
-    List,
-    /// Tubes can be paused, for a time or until they are resumed, in a way that all processes see.
-    Pause,
-    /// A job can be pinned to a worker.
-    Pins,
-    /// Attempts can tell how far they have come.
-    Progress,
-    /// Jobs that ended are kept for a time of the operator's choice.
-    Retention,
-    /// Counts of jobs by state.
-    Status,
-    /// Jobs can be listed by their tags.
-    Tags,
-    /// Unique keys.
-    Unique,
-    /// The documents of waiting jobs can be changed.
-    Update,
-    /// A change that another process makes is noticed at once.
-    Wake,
-}
-
-/// Hands the list of all cases to another macro: by module, each with what it needs.
+/// Hands the list of all cases, by module, to another macro.
 macro_rules! each_case {
     ($make:ident) => {
         $make! {
-            order {
-                the_most_urgent_job_comes_first_and_among_equals_the_first_submitted;
-                a_retried_job_keeps_its_place_and_its_attempts_go_on;
-                only_jobs_of_the_workers_tubes_are_claimed;
-                the_most_urgent_of_several_tubes_comes_first;
-                a_claim_takes_as_many_as_it_may_in_their_order: Batches;
-                a_pinned_job_is_for_exactly_the_worker_that_it_names: Pins;
+            claims {
+                most_urgent_job_comes_first_then_the_first_submitted;
+                retried_job_keeps_its_place_and_its_attempts_go_on;
+                only_jobs_of_the_given_tubes_are_claimed;
+                most_urgent_job_of_several_tubes_comes_first;
+                a_claim_takes_at_most_the_number_given_in_order;
+                pinned_job_goes_only_to_the_worker_that_it_names;
+                delayed_job_waits_for_its_time;
+                due_job_takes_its_place_in_the_order_at_once;
+                new_job_is_held_delayed_or_ready;
+                job_that_is_not_started_in_time_is_cancelled;
+                job_that_was_started_in_time_does_not_expire;
+                expired_job_is_cancelled_whatever_is_done_to_it;
+                expired_job_is_listed_as_cancelled;
+                paused_tube_gives_no_jobs_until_it_is_resumed;
+                tube_that_is_paused_without_an_end_is_no_work;
+                pause_holds_in_all_processes_until_its_time;
+                pause_until_a_past_time_ends_the_one_before;
+                change_before_the_wait_is_not_missed;
+                every_watch_is_told_of_every_change;
+                change_through_another_handle_ends_the_wait;
+                wait_ends_when_a_delayed_job_becomes_due;
+                wait_ends_when_a_pause_ends;
             }
-            times {
-                a_delayed_job_waits_for_its_time;
-                a_job_whose_time_has_come_is_in_its_place_at_once;
-                a_job_begins_held_delayed_or_ready: Hold;
-                a_job_that_expires_before_it_is_started_is_cancelled: Expiry History;
-                a_job_that_was_started_in_time_does_not_expire: Expiry;
-                a_job_that_has_expired_is_cancelled_for_whoever_acts_on_it: Expiry Cancel Hold Status Update;
-                a_job_that_has_expired_is_listed_as_cancelled: Expiry Hold List;
+            attempts {
+                stale_lease_settles_nothing;
+                settling_twice_counts_and_changes_nothing;
+                job_of_a_lost_worker_goes_to_another;
+                losing_one_worker_leaves_the_others_their_leases;
+                job_that_loses_all_its_attempts_is_dead;
+                every_claim_counts_as_an_attempt;
+                interrupted_attempt_does_not_count;
+                unregistered_worker_leaves_its_jobs_ready;
+                beat_and_recalled_tell_which_leases_are_lost;
+                beat_names_the_leases_that_the_worker_does_not_hold;
+                put_back_makes_jobs_ready_without_counting;
+                put_back_job_can_expire_as_before;
+                put_back_leaves_leases_of_others_alone;
+                cancel_takes_the_lease_from_its_holder;
+                lease_of_a_deleted_job_is_recalled_as_cancelled;
+                progress_is_told_while_the_attempt_runs;
+                reports_under_a_stale_lease_are_dropped;
+                done_job_is_over;
+                dead_job_waits_for_a_kick;
+                record_tells_every_attempt_with_its_times;
+                attempt_that_ends_cancelled_leaves_no_result;
             }
-            leases {
-                a_stale_lease_settles_nothing;
-                a_lost_workers_job_is_for_another_and_the_late_one_comes_to_nothing;
-                a_lost_worker_takes_no_other_with_it;
-                a_job_that_loses_every_worker_is_buried_in_the_end;
-                an_interrupted_attempt_does_not_count;
-                a_job_that_is_given_back_keeps_its_place_and_its_attempts;
-                a_worker_that_says_goodbye_gives_back_what_it_holds;
-                a_heartbeat_tells_which_leases_are_lost;
-                what_a_stale_lease_says_of_its_progress_is_nothing: Progress;
+            outcomes {
+                outcome_can_be_read_once_it_is_settled;
+                result_says_whether_and_where_there_are_files;
+                stale_settle_leaves_nothing_to_read;
+                settling_twice_keeps_the_first_outcome;
+                settle_after_a_cancel_keeps_the_log_only;
+                documents_and_logs_come_back_byte_for_byte;
+                text_that_compresses_well_comes_back_as_well;
+                logs_of_failed_attempts_stay_readable;
+                job_that_waits_for_a_retry_has_no_result;
+                log_of_a_running_attempt_is_what_was_reported;
+                log_is_read_from_the_byte_that_is_asked_for;
+                result_of_an_earlier_attempt_can_be_asked_for;
+                deleting_a_job_removes_its_outcome_and_logs;
+                result_of_an_ended_job_is_due_to_be_sent;
+                delivery_of_a_dead_sender_is_due_again;
+                failed_delivery_is_due_again_after_a_while;
+                job_is_kept_until_its_result_was_sent;
+                newer_result_takes_the_place_of_an_unsent_one;
             }
-            endings {
-                a_done_job_is_over;
-                a_buried_job_waits_for_a_kick;
-                a_done_job_tells_all_of_its_life: History;
-                a_cancelled_attempt_leaves_no_result: Cancel;
-                progress_is_told_while_the_attempt_runs: Progress;
+            submission {
+                job_is_found_as_it_was_submitted;
+                submitting_the_same_again_changes_nothing;
+                batch_with_one_bad_job_is_refused_as_a_whole;
+                id_stays_bound_to_the_first_document;
+                unique_key_is_held_until_its_job_has_ended;
+                unique_key_for_a_time_outlives_its_job;
+                expired_job_holds_no_unique_key;
+                cancelled_job_holds_no_unique_key;
+                kicked_job_takes_its_unique_key_again;
+                module_is_kept_by_name_and_by_digest;
+                name_moves_on_and_earlier_modules_stay;
+                adding_the_same_module_again_changes_nothing;
+                removed_name_is_gone_and_its_modules_stay;
+                underscore_and_hyphen_name_the_same_algorithm;
+                job_is_pinned_to_the_module_of_its_submission;
+                resubmitting_is_a_no_op_after_the_name_moved_on;
+                only_another_algorithm_pins_the_job_anew;
             }
-            identity {
-                a_job_is_found_as_it_was_submitted;
-                submitting_the_same_again_changes_nothing: Identity;
-                a_batch_with_one_job_that_cannot_be_is_refused_as_a_whole: Identity;
-                an_id_stays_bound_to_what_was_first_submitted: Identity Update Delete;
-            }
-            keys {
-                a_unique_key_is_held_until_its_job_has_ended: Unique;
-                a_unique_key_for_a_time_is_held_that_long_even_if_the_job_has_ended: Unique;
-                a_job_that_has_expired_holds_no_key: Unique Expiry;
-                a_job_that_is_cancelled_holds_no_key: Unique Cancel;
-                a_kicked_job_takes_its_key_again_if_nobody_holds_it: Unique;
-            }
-            acting {
-                a_kicked_job_is_granted_as_many_attempts_again;
-                a_kicked_job_tells_of_the_past: History;
-                a_delayed_job_is_kicked_without_a_grant;
-                nothing_can_be_done_to_a_job_that_nobody_knows: Cancel Delete;
-                a_waiting_job_is_cancelled_at_once: Cancel;
-                a_cancelled_attempt_is_over_for_its_holder: CancelRunning History;
-                a_held_job_is_not_claimed_until_it_is_released_and_keeps_its_place: Hold;
-                each_job_of_a_call_gets_its_own_answer: Delete;
-                what_can_be_done_follows_from_the_state: Cancel CancelRunning Delete Hold List Status Update;
-            }
-            updating {
-                a_changed_job_is_claimed_as_what_it_is_now: Update Pins Batches;
-                a_changed_job_is_found_as_what_it_is_now: Update List Tags Status;
-                a_change_keeps_the_jobs_place: Update;
-                times_in_a_change_count_from_then_and_one_replaces_the_other: Update Hold;
-                only_a_job_that_has_not_started_can_be_made_to_expire: Update Expiry;
-                a_change_that_makes_no_job_is_refused_in_the_documents_own_words: Update;
-            }
-            pausing {
-                nothing_of_a_paused_tube_is_claimed_until_it_is_resumed: Pause;
-                a_tube_that_is_paused_without_an_end_is_no_work: Pause Status;
-                a_pause_ends_at_its_time_and_other_processes_keep_it: Pause Status;
-                a_pause_until_a_time_that_is_past_is_none_and_ends_the_one_before: Pause Status;
-            }
-            forgetting {
-                deleted_ids_are_told_page_by_page_and_a_reader_can_go_on_later: Delete;
-                each_kind_of_ending_is_kept_for_its_own_time_and_what_waits_for_ever: Retention Cancel Hold List;
-                no_more_are_forgotten_at_once_than_was_asked_and_the_oldest_first: Retention List;
-                a_job_is_not_forgotten_while_it_holds_a_unique_key: Retention Unique;
-            }
-            listing {
-                every_job_is_listed_once_in_order_of_submission: List;
-                a_listing_can_be_narrowed: List;
-                a_listing_can_be_narrowed_by_everything_at_once: List Tags;
-                the_status_counts_every_state: List Status Cancel;
-            }
-            waking {
-                a_change_before_the_wait_is_not_missed;
-                everyone_who_waits_hears_of_every_change: Wake;
-                a_change_through_another_handle_wakes_the_waiting: Wake;
-                a_wait_ends_when_a_delayed_job_becomes_due;
-                a_wait_ends_when_a_pause_does: Pause;
+            operating {
+                kick_grants_as_many_attempts_again;
+                kicked_job_keeps_its_past;
+                kick_of_a_delayed_job_grants_no_attempts;
+                unknown_job_is_refused_by_every_action;
+                waiting_job_is_cancelled_at_once;
+                held_job_keeps_its_place_until_it_is_released;
+                each_job_of_a_call_gets_its_own_answer;
+                the_state_decides_what_can_be_done;
+                changed_job_is_claimed_with_its_changes;
+                changed_job_is_listed_with_its_changes;
+                changed_job_keeps_its_place;
+                times_in_a_change_count_from_the_change;
+                only_a_job_that_never_started_can_expire;
+                change_to_an_invalid_document_is_refused;
+                every_job_is_listed_once_in_order_of_submission;
+                listing_can_be_filtered;
+                listing_can_be_filtered_by_everything_at_once;
+                status_counts_every_state;
+                deleted_ids_with_files_are_told_page_by_page;
+                files_of_a_failed_attempt_are_told_as_well;
+                lost_attempt_may_have_left_files;
+                each_kind_of_end_has_its_own_retention;
+                oldest_ended_jobs_are_forgotten_first;
+                job_that_holds_a_unique_key_is_not_forgotten;
             }
         }
     };
 }
 
-/// Makes a test of each case for a backend, those left out that need what it lacks: `Need: "backend: why not"`.
+/// Makes a test of each case for a backend, and one that compares it with the model. Cases that the backend
+/// cannot do follow it: `module::case: "backend: why not"`.
 macro_rules! exercise {
-    ($backend:ty $(, $lacks:ident: $reason:literal)* $(,)?) => {
-        exercise! { @with ($) $backend $(, $lacks: $reason)* }
+    ($backend:ty $(, $ignored_module:ident::$ignored:ident: $reason:literal)* $(,)?) => {
+        exercise! { @with ($) $backend $(, $ignored_module::$ignored: $reason)* }
     };
-    // A macro that makes macros has to be handed their dollars.
-    (@with ($d:tt) $backend:ty $(, $lacks:ident: $reason:literal)*) => {
-        use super::*;
+    // A macro that defines macros needs a `$` to write theirs.
+    (@with ($d:tt) $backend:ty $(, $ignored_module:ident::$ignored:ident: $reason:literal)*) => {
+        $(
+            #[expect(unused_imports, reason = "an ignored name must be one of a case")]
+            use super::$ignored_module::$ignored as _;
+        )*
 
-        const _: &[Need] = &[$(Need::$lacks),*];
-
-        macro_rules! unless_lacking {
-            $(([$lacks $d($more:ident)*] $d($test:tt)*) => { #[ignore = $reason] $d($test)* };)*
-            ([$d need:ident $d($d more:ident)*] $d($d test:tt)*) => {
-                unless_lacking! { [$d($d more)*] $d($d test)* }
-            };
-            ([] $d($d test:tt)*) => { $d($d test)* };
+        macro_rules! unless_ignored {
+            $(([$ignored_module::$ignored] $d($test:tt)*) => { #[ignore = $reason] $d($test)* };)*
+            ([$d module:ident::$d case:ident] $d($d test:tt)*) => { $d($d test)* };
         }
         macro_rules! tests {
-            ($d($d module:ident { $d($d case:ident $d(: $d($d need:ident)+)?;)* })*) => {
+            ($d($d module:ident { $d($d case:ident;)* })*) => {
                 $d($d(
-                    const _: &[Need] = &[$d($d(Need::$d need),+)?];
-                    unless_lacking! { [$d($d($d need)+)?]
+                    unless_ignored! { [$d module::$d case]
                         #[tokio::test]
                         async fn $d case() {
-                            if let Some(subject) = Subject::<$backend>::open().await {
+                            if let Some(subject) = super::subject::Subject::<$backend>::open().await {
                                 super::$d module::$d case(&subject).await;
                             }
                         }
                     }
                 )*)*
+                unless_ignored! { [model::behaves_like_the_model]
+                    #[test]
+                    fn behaves_like_the_model() {
+                        super::model::behaves_like_the_model::<$backend>();
+                    }
+                }
             };
         }
         each_case! { tests }
@@ -240,16 +181,4 @@ macro_rules! exercise {
 
 mod sqlite {
     exercise! { crate::queue::sqlite::conformance::Sqlite }
-}
-
-mod beanstalkd {
-    exercise! {
-        crate::queue::beanstalkd::conformance::Beanstalkd,
-        Hold: "beanstalkd: a server has no command that keeps a ready job from being reserved, and keeps it known",
-        Pins: "beanstalkd: whoever watches a tube may reserve any job of it",
-        Retention: "beanstalkd: dead jobs are buried, and a server keeps them until somebody deletes them",
-        Tags: "beanstalkd: a server finds jobs by their numbers only, and no file knows the tags of all of them",
-        Unique: "beanstalkd: a server takes every job that it is given, and nobody knows all that it has",
-        Update: "beanstalkd: a server has no command that changes a job",
-    }
 }

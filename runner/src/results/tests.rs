@@ -1,10 +1,11 @@
 //! On real directories.
 
 use super::*;
+use crate::job::Digest;
 use std::io::Read as _;
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 
 const ID: &str = "bc3a0001-0203-0405-0607-08090a0b0c0d";
@@ -17,6 +18,22 @@ fn tree() -> (TempDir, Results) {
     let directory = tempfile::tempdir().unwrap();
     let results = Results::open(&directory.path().join("results")).unwrap();
     (directory, results)
+}
+
+/// Keeps files whose contents are their names.
+fn keep(results: &Results, attempt: u32, names: &[&str]) -> Kept {
+    let staging = results.stage(id(), attempt).unwrap();
+    let files = names.iter().map(|name| {
+        let directory = staging.files().unwrap();
+        if let Some((parents, _)) = name.rsplit_once('/') {
+            directory.create_dir_all(parents).unwrap();
+        }
+        directory.write(name, name).unwrap();
+        let (size, sha256) = (name.len() as u64, Digest::of(name).hex());
+        FileEntry { name: (*name).to_owned(), size, sha256 }
+    });
+    let files: Vec<_> = files.collect();
+    staging.keep(&files).unwrap()
 }
 
 fn text(opened: io::Result<(fs::File, fs::Metadata)>) -> String {
@@ -33,198 +50,113 @@ fn staged(results: &Results) -> usize {
 }
 
 #[test]
-fn a_sealed_attempt_is_where_msg_qworker_had_it() {
+fn files_are_where_msg_qworker_had_them() {
     let (directory, results) = tree();
-    let staging = results.stage(id(), 2);
-    staging.files().unwrap().write("a.csv", "1,2").unwrap();
-    assert!(staging.files_dir().join("a.csv").exists());
-    let _sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
-    let place = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/attempts/2");
-    assert_eq!(results.directory(id()), place.ancestors().nth(2).unwrap());
-    let published = results.published(id(), 2);
-    assert_eq!(published.path(), place);
-    assert_eq!(text(published.document()), "{}");
-    assert_eq!(text(published.log()), "a line\n");
-    assert_eq!(text(published.open_file("a.csv")), "1,2");
-    assert_eq!(staged(&results), 0);
+    let _kept = keep(&results, 2, &["a.csv", "deep/er/b"]);
+    let place = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/2");
+    assert_eq!(results.reader().directory(id()), place.parent().unwrap());
+    let files = results.reader().files(id(), 2);
+    assert_eq!((files.path(), files.are_here()), (&*place, true));
+    assert_eq!(text(files.open("a.csv")), "a.csv");
+    assert_eq!(text(files.open("deep/er/b")), "deep/er/b");
+    assert!(!results.reader().files(id(), 1).are_here());
 }
 
 #[test]
-fn the_log_of_an_attempt_that_runs_can_be_read_and_is_no_part_of_what_it_leaves() {
-    let (_directory, results) = tree();
-    let (reader, staging) = (&results.root.reader, results.stage(id(), 12));
-    let is_missing =
-        |attempt| reader.live_log(id(), attempt).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    assert!(is_missing(12), "its guest has written nothing");
-    std::io::Write::write_all(&mut staging.live_log()().unwrap(), b"a line\n").unwrap();
-    assert!(is_missing(1) && is_missing(2), "other attempts have others");
-    let log = reader.live_log(id(), 12).and_then(io::read_to_string).unwrap();
-    assert_eq!(log, "a line\n");
-    let _sealed = staging.seal(b"{}", b"a line\n", true).unwrap();
-    assert!(is_missing(12) && !results.published(id(), 12).path().join(LIVE_LOG).exists());
-}
-
-#[test]
-fn a_failed_attempt_keeps_its_document_and_log_but_not_its_files() {
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1);
-    staging.files().unwrap().create_dir("deep").unwrap();
-    staging.files().unwrap().write("deep/a.csv", "1,2").unwrap();
-    let _sealed = staging.seal(b"{}", b"", false).unwrap();
-    let published = results.published(id(), 1);
-    assert!(!published.has_files());
-    assert_eq!(published.open_file("deep/a.csv").unwrap_err().kind(), io::ErrorKind::NotFound);
-    assert_eq!(text(published.document()), "{}");
-}
-
-#[test]
-fn what_is_not_sealed_or_is_discarded_leaves_nothing() {
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1);
-    staging.files().unwrap().write("a", "x").unwrap();
-    drop(staging);
-    results.stage(id(), 2).seal(b"{}", b"", true).unwrap().discard().unwrap();
-    assert_eq!(staged(&results), 0);
-    assert_eq!(results.published(id(), 2).document().unwrap_err().kind(), io::ErrorKind::NotFound);
-}
-
-#[test]
-fn a_leftover_with_the_number_of_an_attempt_gives_way_to_it() {
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1);
-    staging.files().unwrap().write("old", "x").unwrap();
-    let _leftover = staging.seal(b"first", b"", true).unwrap();
-    let _sealed = results.stage(id(), 1).seal(b"second", b"", true).unwrap();
-    let published = results.published(id(), 1);
-    assert_eq!(text(published.document()), "second");
-    assert_eq!(published.open_file("old").unwrap_err().kind(), io::ErrorKind::NotFound);
-    assert_eq!(staged(&results), 0);
-}
-
-#[test]
-fn reading_results_writes_nothing() {
+fn an_attempt_without_files_touches_no_disk() {
     let (directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    let scratch = staging.scratch();
+    drop(scratch);
+    let _kept = staging.keep(&[]).unwrap();
     let root = directory.path().join("results");
-    let left = root.join(".staging/bc3a.1.0.0123456789abcdef");
-    fs::create_dir_all(&left).unwrap();
-    let _sealed = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
-    let before = fs::read_dir(root.join(".staging")).unwrap().count();
-    assert_eq!(text(Reader::new(&root).published(id(), 1).document()), "{}");
-    assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), before);
-    let nowhere = directory.path().join("nowhere");
-    let error = Reader::new(&nowhere).published(id(), 1).document().unwrap_err();
-    assert_eq!((error.kind(), nowhere.exists()), (io::ErrorKind::NotFound, false));
+    let names: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!((names, staged(&results)), (vec![STAGING.into()], 0));
 }
 
 #[test]
-fn the_links_of_a_job_follow_the_published_attempt() {
-    let (_directory, results) = tree();
-    let job = results.directory(id());
-    let names = || {
-        let mut names: Vec<_> = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
-    };
-    let _sealed = results.stage(id(), 1).seal(b"one", b"", false).unwrap();
-    results.expose(id(), 1).unwrap();
-    assert_eq!(fs::read_to_string(job.join("result.json")).unwrap(), "one");
-    assert_eq!(names(), ["attempts", "latest", "log.txt", "result.json"]);
-    let staging = results.stage(id(), 3);
-    staging.files().unwrap().write("a", "3").unwrap();
-    let _sealed = staging.seal(b"three", b"log", true).unwrap();
-    results.expose(id(), 3).unwrap();
-    results.expose(id(), 3).unwrap();
-    for (name, text) in
-        [("result.json", "three"), ("log.txt", "log"), ("files/a", "3"), ("latest/result.json", "three")]
-    {
-        assert_eq!(fs::read_to_string(job.join(name)).unwrap(), text);
-    }
-    for link in ["latest", "files", "result.json"] {
-        assert!(fs::read_link(job.join(link)).unwrap().is_relative());
-    }
-    assert_eq!(names(), ["attempts", "files", "latest", "log.txt", "result.json"]);
-    results.remove(id()).unwrap();
-    results.remove(id()).unwrap();
-    assert!(!job.exists() && staged(&results) == 0);
-}
-
-#[test]
-fn an_attempt_that_is_discarded_leaves_no_empty_directories_but_spares_its_neighbours() {
-    let (_directory, results) = tree();
-    let job = results.directory(id());
-    let first = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
-    results.stage(id(), 2).seal(b"{}", b"", true).unwrap().discard().unwrap();
-    assert!(results.published(id(), 1).document().is_ok());
+fn what_is_not_kept_or_is_discarded_leaves_nothing() {
+    let (directory, results) = tree();
+    let staging = results.stage(id(), 1).unwrap();
+    staging.files().unwrap().write("a", "x").unwrap();
+    staging.scratch()().unwrap().write("1", "x").unwrap();
+    assert_eq!(staged(&results), 1);
+    drop(staging);
+    assert!(!results.reader().directory(id()).exists(), "no empty directory is left");
+    let (first, second) = (keep(&results, 3, &["a"]), keep(&results, 2, &["a"]));
+    second.discard().unwrap();
+    assert!(results.reader().files(id(), 3).are_here() && !results.reader().files(id(), 2).are_here());
     first.discard().unwrap();
-    assert!(!job.exists());
+    assert_eq!(staged(&results), 0);
+    assert!(!directory.path().join("results/bc").exists(), "no empty directory is left");
 }
 
 #[test]
-fn an_attempt_whose_job_is_gone_is_exposed_nowhere() {
+fn a_leftover_with_an_attempts_number_gives_way_to_it() {
     let (_directory, results) = tree();
-    let _sealed = results.stage(id(), 1).seal(b"{}", b"", true).unwrap();
-    results.remove(id()).unwrap();
-    results.expose(id(), 1).unwrap();
-    assert!(!results.directory(id()).exists());
+    let _leftover = keep(&results, 1, &["old"]);
+    let staging = results.stage(id(), 1).unwrap();
+    assert!(!results.reader().files(id(), 1).are_here(), "before the attempt starts");
+    drop(staging);
+    assert_eq!(staged(&results), 0);
 }
 
 #[test]
-fn a_job_that_is_removed_while_stale_attempts_are_sealed_leaves_nothing_behind() {
+fn reading_writes_nothing() {
+    let (directory, _results) = tree();
+    let nowhere = directory.path().join("nowhere");
+    let reader = Reader::new(&nowhere);
+    assert!(!reader.files(id(), 1).are_here());
+    assert_eq!(reader.old_document(id(), 1).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!nowhere.exists());
+}
+
+#[test]
+fn results_of_the_version_before_can_be_read() {
+    let (directory, results) = tree();
+    let old = directory.path().join("results/bc/bc3a000102030405060708090a0b0c0d/attempts/2");
+    fs::create_dir_all(old.join("files")).unwrap();
+    for (name, text) in [("result.json", "{}"), ("log.txt", "a line"), ("files/a", "1")] {
+        fs::write(old.join(name), text).unwrap();
+    }
+    let reader = results.reader();
+    assert_eq!(reader.old_document(id(), 2).unwrap(), b"{}");
+    assert_eq!(reader.old_log(id(), 2).unwrap(), b"a line");
+    assert_eq!(text(reader.files(id(), 2).open("a")), "1");
+    assert_eq!(reader.old_log(id(), 1).unwrap_err().kind(), ErrorKind::NotFound);
+    results.remove(id()).unwrap();
+    results.remove(id()).unwrap();
+    assert!(!old.exists() && staged(&results) == 0);
+}
+
+#[test]
+fn a_job_removed_while_attempts_are_kept_leaves_nothing() {
     let (directory, results) = tree();
     // Removing happens in another process as well, whose staging names differ.
     let other = Results::open(&directory.path().join("results")).unwrap();
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for attempt in 1..=2 {
             let (results, is_over) = (&results, &is_over);
             scope.spawn(move || {
                 for _ in 0..150 {
-                    let staging = results.stage(id(), attempt);
-                    staging.files().unwrap().write("a", "x").unwrap();
-                    let sealed = staging.seal(b"{}", b"", true).unwrap();
-                    results.expose(id(), attempt).unwrap();
-                    sealed.discard().unwrap();
+                    let staging = results.stage(id(), attempt).unwrap();
+                    let files = staging.files().unwrap();
+                    // It may be gone by now, with all that is in it.
+                    let _ = files.write("a", "x");
+                    let _ = staging.keep(&[]).and_then(Kept::discard);
                 }
-                is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+                is_over.store(true, Ordering::SeqCst);
             });
         }
-        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+        while !is_over.load(Ordering::SeqCst) {
             results.remove(id()).unwrap();
             other.remove(id()).unwrap();
         }
     });
     results.remove(id()).unwrap();
-    assert!(!results.directory(id()).exists());
+    assert!(!results.reader().directory(id()).exists());
     assert_eq!(staged(&results), 0);
-}
-
-#[test]
-fn the_links_never_go_back_to_an_earlier_attempt() {
-    let (_directory, results) = tree();
-    let job = results.directory(id());
-    for attempt in 1..=20 {
-        let (document, staging) = (attempt.to_string(), results.stage(id(), attempt));
-        if attempt > 1 {
-            staging.files().unwrap().write("a", &document).unwrap();
-        }
-        let _sealed = staging.seal(document.as_bytes(), b"", true).unwrap();
-    }
-    let shown = || fs::read_to_string(job.join("result.json")).unwrap();
-    // Whoever was slow after its commit comes when the job was kicked and has ended anew.
-    for (attempt, expected) in [(2, "2"), (1, "2"), (3, "3")] {
-        results.expose(id(), attempt).unwrap();
-        assert_eq!(shown(), expected);
-        assert!(job.join("files").exists());
-    }
-    std::thread::scope(|scope| {
-        for attempt in 4..=20 {
-            let results = &results;
-            scope.spawn(move || results.expose(id(), attempt).unwrap());
-        }
-    });
-    assert_eq!(shown(), "20");
-    let hidden = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(hidden.filter(|name| name.starts_with('.')).count(), 0, "nothing is left beside them");
 }
 
 #[test]
@@ -233,19 +165,14 @@ fn no_name_leads_out_of_the_result_directory() {
     let secret = directory.path().join("secret");
     fs::create_dir(&secret).unwrap();
     fs::write(secret.join("key"), "secret").unwrap();
-    let staging = results.stage(id(), 1);
-    staging.files().unwrap();
-    let files = staging.files_dir().to_owned();
-    fs::create_dir(files.join("sub")).unwrap();
-    fs::write(files.join("sub/a"), "a").unwrap();
-    let _sealed = staging.seal(b"{}", b"", true).unwrap();
+    let _kept = keep(&results, 1, &["sub/a"]);
     // Links that got there behind the sandbox's back.
-    let files = results.published(id(), 1).files();
+    let published = results.reader().files(id(), 1);
+    let files = published.path();
     symlink(secret.join("key"), files.join("link")).unwrap();
     symlink(&secret, files.join("dir")).unwrap();
     symlink("sub/a", files.join("inner")).unwrap();
-    let published = results.published(id(), 1);
-    assert_eq!(text(published.open_file("sub/a")), "a");
+    assert_eq!(text(published.open("sub/a")), "sub/a");
     let absolute = secret.join("key").to_str().unwrap().to_owned();
     let long = "x".repeat(5_000);
     for name in [
@@ -253,8 +180,8 @@ fn no_name_leads_out_of_the_result_directory() {
         "dir/key",
         "inner",
         "..",
-        "../result.json",
-        "sub/../../result.json",
+        "../2/a",
+        "sub/../../2/a",
         "sub/./a",
         "./sub/a",
         "sub//a",
@@ -269,17 +196,17 @@ fn no_name_leads_out_of_the_result_directory() {
         &long,
         "sub/a/b",
     ] {
-        assert_eq!(published.open_file(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+        assert_eq!(published.open(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
     }
 }
 
 #[test]
-fn what_a_dead_process_staged_is_swept_and_what_a_living_one_stages_is_not() {
+fn scratch_of_dead_processes_is_swept_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("results");
     let living = Results::open(&root).unwrap();
-    let staging = living.stage(id(), 1);
-    staging.files().unwrap();
+    let staging = living.stage(id(), 1).unwrap();
+    staging.scratch()().unwrap();
     let left = root.join(".staging/bc3a.1.0.0123456789abcdef/files/deep");
     fs::create_dir_all(&left).unwrap();
     fs::write(root.join(".staging/0123456789abcdef.lock"), "").unwrap();
@@ -301,13 +228,13 @@ fn what_a_dead_process_staged_is_swept_and_what_a_living_one_stages_is_not() {
     drop(second);
     let third = Results::open(&root).unwrap();
     assert_eq!(staged(&third), 1);
-    drop(staging.seal(b"{}", b"", true).unwrap());
+    drop(staging);
     drop((living, third));
     assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), 0, "no lock is left");
 }
 
 #[test]
-fn processes_that_start_at_once_sweep_what_dead_ones_left_without_hindering_each_other() {
+fn processes_that_start_at_once_sweep_together() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("results");
     for dead in 0..50 {
@@ -322,89 +249,4 @@ fn processes_that_start_at_once_sweep_what_dead_ones_left_without_hindering_each
         }
     });
     assert_eq!(fs::read_dir(root.join(".staging")).unwrap().count(), 0);
-}
-
-/// A tree whose syncs wait to be told what comes of them, and tell of the attempts that are in place by then.
-fn gated() -> (TempDir, Results, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<bool>>) {
-    let directory = tempfile::tempdir().unwrap();
-    let (outcomes, outcome) = mpsc::channel();
-    let (began, groups) = mpsc::channel();
-    let syncing = |_: &Path| -> io::Result<flush::Sync> {
-        Ok(Box::new(move |places| {
-            began.send(places.iter().map(|place| place.join(DOCUMENT).exists()).collect()).unwrap();
-            outcome.recv().unwrap()
-        }))
-    };
-    let results = Results::open_with(&directory.path().join("results"), syncing).unwrap();
-    (directory, results, outcomes, groups)
-}
-
-#[tokio::test]
-async fn attempts_are_sealed_by_a_sync_that_began_when_they_were_in_their_places() {
-    let (_directory, results, outcomes, groups) = gated();
-    let placed = [1, 2].map(|attempt| results.stage(id(), attempt).place(b"{}", b"", true).unwrap());
-    let [first, second] = placed.map(|placed| tokio::spawn(placed.synced()));
-    let (outcomes, groups, in_place) = tokio::task::spawn_blocking(move || {
-        let mut seen = groups.recv().unwrap();
-        outcomes.send(Ok(())).unwrap();
-        if seen.len() == 1 {
-            seen.extend(groups.recv().unwrap());
-            outcomes.send(Ok(())).unwrap();
-        }
-        (outcomes, groups, seen)
-    })
-    .await
-    .unwrap();
-    assert_eq!(in_place, [true, true], "both were in their places");
-    let _sealed = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
-    drop((outcomes, groups));
-}
-
-#[tokio::test]
-async fn a_failing_disk_leaves_none_of_the_group_in_place() {
-    let (_directory, results, outcomes, groups) = gated();
-    let placed = [1, 2, 3].map(|attempt| results.stage(id(), attempt).place(b"{}", b"", true).unwrap());
-    // Should they not be one group, the second one fails as well.
-    (0..3).for_each(|_| outcomes.send(Err(io::Error::other("the disk is on fire"))).unwrap());
-    let ended = futures_util::future::join_all(placed.map(Placed::synced)).await;
-    for (ended, attempt) in ended.into_iter().zip(1..) {
-        let told = ended.unwrap_err().to_string();
-        assert!(told.contains(&format!("attempts/{attempt}")) && told.ends_with("the disk is on fire"), "{told}");
-        assert_eq!(results.published(id(), attempt).document().unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-    assert_eq!(staged(&results), 0);
-    drop(groups);
-}
-
-#[tokio::test]
-async fn a_failing_disk_is_no_loss_of_an_attempt_that_had_written_nothing_by_then() {
-    let (_directory, results, outcomes, groups) = gated();
-    let [runs, writes] = [2, 3].map(|attempt| results.stage(id(), attempt));
-    writes.files().unwrap().write("a.csv", "1,2").unwrap();
-    outcomes.send(Err(io::Error::other("the disk is on fire"))).unwrap();
-    results.stage(id(), 1).place(b"{}", b"", true).unwrap().synced().await.unwrap_err();
-    outcomes.send(Ok(())).unwrap();
-    let _sealed = runs.place(b"{}", b"", true).unwrap().synced().await.unwrap();
-    outcomes.send(Ok(())).unwrap();
-    let told = writes.place(b"{}", b"", true).unwrap().synced().await.unwrap_err().to_string();
-    assert!(told.ends_with("a sync failed while it was being written"), "{told}");
-    drop(groups);
-}
-
-#[test]
-fn an_attempt_that_leaves_little_makes_no_directory_but_its_own() {
-    let (_directory, results) = tree();
-    let staging = results.stage(id(), 1);
-    assert_eq!(staged(&results), 0, "nothing is made before it is needed");
-    let _sealed = staging.seal(b"{}", b"", true).unwrap();
-    let place = results.published(id(), 1).path().to_owned();
-    let mut names: Vec<_> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, [LOG, DOCUMENT]);
-    let staging = results.stage(id(), 2);
-    let scratch = staging.scratch()().unwrap();
-    scratch.write("1", "x").unwrap();
-    assert_eq!(staged(&results), 1);
-    let _sealed = staging.seal(b"{}", b"", false).unwrap();
-    assert!(!results.published(id(), 2).path().join("scratch").exists());
 }

@@ -1,9 +1,8 @@
-//! Removing and syncing whole trees, however an algorithm has shaped them.
+//! Removing whole trees, however an algorithm has shaped them.
 
-use super::flush;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -88,41 +87,6 @@ fn flatten(directory: &Dir, top: &Dir, count: &mut u64) -> io::Result<()> {
         directory.rename(entry.file_name(), top, format!(".removed-{count}"))?;
     }
     Ok(())
-}
-
-/// Makes attempts' directories, and the names on the way to them from `root`, survive a power loss.
-///
-/// On Linux one call writes the whole file system out: cheaper than a call for each of many files. The root stays open,
-/// since the system tells of a write that failed only those who have had something open since.
-#[cfg(target_os = "linux")]
-pub(super) fn syncing(root: &Path) -> io::Result<flush::Sync> {
-    let root = File::open(root)?;
-    Ok(Box::new(move |_| Ok(rustix::fs::syncfs(&root)?)))
-}
-
-/// Makes attempts' directories, and the names on the way to them from `root`, survive a power loss.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn syncing(root: &Path) -> io::Result<flush::Sync> {
-    let root = root.to_owned();
-    Ok(Box::new(move |places| places.iter().try_for_each(|place| sync(&root, place))))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn sync(root: &Path, attempt: &Path) -> io::Result<()> {
-    let mut directories = vec![attempt.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                directories.push(entry.path());
-            } else {
-                File::open(entry.path())?.sync_all()?;
-            }
-        }
-        File::open(&directory)?.sync_all()?;
-    }
-    let parents = attempt.ancestors().skip(1).take_while(|parent| parent.starts_with(root));
-    parents.map(File::open).try_for_each(|parent| parent?.sync_all())
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Long fills, copies and initialisations of memory, cut into pieces.
 //!
-//! wasmtime makes one call of the host's `memset` or `memmove` of a `memory.fill`, `memory.copy` or `memory.init`, however long it
-//! is, and nothing can stop it: a gigabyte of fresh pages takes seconds on a busy machine, past the deadline and on a
-//! thread that other guests share. So each of these instructions is replaced by a call of a function that works
-//! through the range in pieces; its loop looks at fuel and epoch as any other does. What they do, and when they trap,
-//! stays as the WebAssembly specification has it: a range that does not fit traps before anything is written.
+//! wasmtime makes one call of the host's `memset` or `memmove` of a `memory.fill`, `memory.copy` or
+//! `memory.init`, however long it is, and nothing can stop it: a gigabyte of fresh pages takes seconds on a
+//! busy machine, past the deadline and on a thread that other guests share. So each of these instructions is
+//! replaced by a call of a function that works through the range in pieces; its loop looks at fuel and epoch
+//! as any other does. What they do, and when they trap, stays as the WebAssembly specification has it: a
+//! range that does not fit traps before anything is written.
 
 mod helper;
 
 use super::BadModule;
-use super::modules::not_valid;
+use super::not_valid;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wasm_encoder::reencode::{Error, Reencode, utils};
@@ -140,7 +141,8 @@ pub(super) fn in_pieces(module: &[u8]) -> Result<Cow<'_, [u8]>, BadModule> {
     Ok(Cow::Owned(rewritten.finish()))
 }
 
-/// Where a module's helpers go: after everything that it has of its own, so that no index of its own changes.
+/// Where a module's helpers go: after everything that it has of its own, so that no index of its own
+/// changes.
 #[derive(Default)]
 struct Layout {
     /// Types of its own.
@@ -191,7 +193,8 @@ impl Layout {
                 _ => {}
             }
         }
-        // Where addresses have other types the instruction stays as it is, and the engine does not run the module.
+        // Where addresses have other types the instruction stays as it is, and the engine does not run the
+        // module.
         let is_plain = |memory: u32| memories.get(memory as usize).is_some_and(is_plain);
         layout.helpers.retain(|bulk, _| bulk.memories().into_iter().all(is_plain));
         // A segment that is one piece at most needs no cutting; a Python interpreter has hundreds of them.

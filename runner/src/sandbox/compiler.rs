@@ -1,8 +1,8 @@
 //! Compiles modules: few at a time, once each, and away from all other threads.
 //!
-//! A compilation cannot be stopped. So it belongs to nobody who waits for it: an attempt whose time is over goes, and
-//! the product is there for the next one. What nobody can run is remembered too, or each attempt at it would keep a
-//! core busy again.
+//! A compilation cannot be stopped. So it belongs to nobody who waits for it: an attempt whose time is over
+//! goes, and the product is there for the next one. What nobody can run is remembered too, or each attempt
+//! at it would keep a core busy again.
 
 use super::{BadModule, Program, structure};
 use crate::job::{Digest, Verdict};
@@ -34,7 +34,6 @@ type Awaited = watch::Receiver<Option<Product>>;
 pub(super) struct Compiler {
     engine: Engine,
     max_memory: u64,
-    yields: bool,
     lanes: Arc<Semaphore>,
     shelf: Mutex<Shelf>,
 }
@@ -59,11 +58,10 @@ impl Shelf {
 }
 
 impl Compiler {
-    /// A compiler of modules that start with at most so many bytes of memory. With `yields` the programs give their
-    /// thread away in calls of the host.
-    pub fn new(engine: Engine, max_memory: u64, yields: bool) -> Self {
+    /// A compiler of modules that start with at most so many bytes of memory.
+    pub fn new(engine: Engine, max_memory: u64) -> Self {
         let shelf = Shelf { kept: LruCache::new(KEPT), underway: HashMap::new() };
-        Self { engine, max_memory, yields, lanes: Arc::new(Semaphore::new(AT_ONCE)), shelf: Mutex::new(shelf) }
+        Self { engine, max_memory, lanes: Arc::new(Semaphore::new(AT_ONCE)), shelf: Mutex::new(shelf) }
     }
 
     /// The program with this digest; `load` reads the module if it must be compiled, once it is its turn.
@@ -105,7 +103,7 @@ impl Compiler {
     /// # Errors
     /// [`BadModule`], which says why nobody could run it.
     pub fn compile(&self, bytes: &[u8]) -> Result<Program, BadModule> {
-        let compile = || Program::compile(&self.engine, self.max_memory, self.yields, bytes);
+        let compile = || Program::compile(&self.engine, self.max_memory, bytes);
         // Without threads of its own it is done on the caller's: slower, and not less right.
         threads().map_or_else(|_| compile(), |threads| threads.install(compile))
     }
@@ -161,12 +159,14 @@ fn gone() -> Verdict {
     Verdict::HostError { message: "compiling was given up".to_owned() }
 }
 
-/// Threads for one compilation, which go with it. wasmtime compiles on the pool that it is called on; the one that
-/// all of a process share would have as many threads as there are cores, as urgent as those of the guests.
+/// Threads for one compilation, which go with it. wasmtime compiles on the pool that it is called on; the
+/// one that all of a process share would have as many threads as there are cores, as urgent as those of the
+/// guests.
 fn threads() -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let stand_back = |_| {
-        // On Linux this is the calling thread's alone. Where it is refused, compiling is as urgent as anything else.
+        // On Linux this is the calling thread's alone. Where it is refused, compiling is as urgent as
+        // anything else.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(None, NICE);
     };

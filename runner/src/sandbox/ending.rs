@@ -12,7 +12,8 @@ use wasmtime::component::ResourceTableError;
 /// The exit code by which a command says that every attempt would fail (`EX_DATAERR` of sysexits.h).
 const EX_DATAERR: u32 = 65;
 
-/// How deep a result may be nested: readers that recurse, as most JSON parsers do, take somewhat more than this.
+/// How deep a result may be nested: readers that recurse, as most JSON parsers do, take somewhat more than
+/// this.
 const MAX_DEPTH: usize = 100;
 /// How many functions of a trap's backtrace are named.
 const MAX_FRAMES: usize = 6;
@@ -57,8 +58,8 @@ impl Ending {
             return Ending::Trapped(*trap, describe(error));
         }
         let message = format!("{:#}", error.root_cause());
-        // The error's type is private to wasmtime, so a test holds its words. What a guest returns is copied outside
-        // of any of its functions; within one it is an argument of a host call that is too large.
+        // The error's type is private to wasmtime, so a test holds its words. What a guest returns is copied
+        // outside of any of its functions; within one it is an argument of a host call that is too large.
         let is_outside = error.downcast_ref::<wasmtime::WasmBacktrace>().is_none();
         if message.contains("fuel allocated for hostcalls") {
             if is_outside {
@@ -76,7 +77,8 @@ impl Ending {
         Ending::Broken(message)
     }
 
-    /// Whether all of the guest's fuel is accounted for: it came to an end of its own, or there is none left.
+    /// Whether all of the guest's fuel is accounted for: it came to an end of its own, or there is none
+    /// left.
     pub(super) fn is_orderly(&self) -> bool {
         matches!(self, Ending::Returned(_) | Ending::Exited(_) | Ending::Trapped(Trap::OutOfFuel, _))
     }
@@ -91,7 +93,8 @@ impl Ending {
             Ending::Overflowed => over_document(limits, limits.document_size.saturating_add(1)),
             Ending::Returned(Ok(json)) => return document(json.into_bytes(), limits),
             Ending::Exited(0) => match remains.document_refused {
-                // What was cut short may look like a whole document, if the program did not look whether its writes went well.
+                // What was cut short may look like a whole document, if the program did not look whether its
+                // writes went well.
                 Some(refusal) => too_large(refusal),
                 None => return document(remains.stdout.clone().unwrap_or_default(), limits),
             },

@@ -21,11 +21,11 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 100_000;
 pub(super) const MAX_INSTANCES: u32 = 32;
 /// The parts of WebAssembly that modules may use; what is not here is refused before anything is compiled.
 ///
-/// wasmtime has all of WebAssembly 3 on by default, as far as it was built with it. Left out are threads and shared
-/// memory (results would depend on scheduling), garbage collection and exceptions (their heap is no linear memory, and
-/// what it grows to would not be counted) and 64-bit memories (every access is checked by code of its own, several
-/// times what the compiler's work is estimated at). Component-model async, stack switching, custom page sizes and the
-/// other proposals that are not finished are off in wasmtime as well.
+/// wasmtime has all of WebAssembly 3 on by default, as far as it was built with it. Left out are threads and
+/// shared memory (results would depend on scheduling), garbage collection and exceptions (their heap is no
+/// linear memory, and what it grows to would not be counted) and 64-bit memories (every access is checked by
+/// code of its own, several times what the compiler's work is estimated at). Component-model async, stack
+/// switching, custom page sizes and the other proposals that are not finished are off in wasmtime as well.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM3
     .union(WasmFeatures::COMPONENT_MODEL)
     .difference(WasmFeatures::THREADS)
@@ -47,7 +47,8 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
         // Component-model async is nothing that guests are granted, and its bookkeeping costs at every call.
         .concurrency_support(false)
         .operator_cost(cost())
-        // What WebAssembly leaves open must not show in results; NaNs are an operator's choice, which provenance names.
+        // What WebAssembly leaves open must not show in results; NaNs are an operator's choice, which
+        // provenance names.
         .cranelift_nan_canonicalization(sandbox.nan_bits == NanBits::Canonical)
         .relaxed_simd_deterministic(true)
         .shared_memory(false)
@@ -61,16 +62,18 @@ pub(super) fn engine(sandbox: &SandboxConfig) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// A unit an instruction, as is wasmtime's default, but for those that have the host change its address space: without
-/// that, a guest that goes on asking for memory, which it is refused, would burn next to nothing. A table's growth does
-/// not cost what was asked for, which may be refused: there are few elements to be had.
+/// A unit an instruction, as is wasmtime's default, but for those that have the host change its address
+/// space: without that, a guest that goes on asking for memory, which it is refused, would burn next to
+/// nothing. A table's growth does not cost what was asked for, which may be refused: there are few elements
+/// to be had.
 fn cost() -> OperatorCost {
     let variable = VariableOperatorCost { table_grow_per_element: 0, ..VariableOperatorCost::new() };
     OperatorCost { MemoryGrow: u8::MAX, TableGrow: u8::MAX, variable, ..OperatorCost::new() }
 }
 
-/// Which machine code this engine makes: the processor's family, and a digest of all that the code depends on, such
-/// as the instructions that this processor has. Equal machine code computes equal bits, those of NaNs included.
+/// Which machine code this engine makes: the processor's family, and a digest of all that the code depends
+/// on, such as the instructions that this processor has. Equal machine code computes equal bits, those of
+/// NaNs included.
 pub(super) fn machine_code(engine: &Engine) -> String {
     let mut hasher = StableHasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -2,43 +2,81 @@
 //!
 //! Every interface is one of three things: a capability (the inputs, the result directory), a stand-in that
 //! follows from the attempt's provenance (clocks, random numbers, environment), or nothing (sockets,
-//! terminals). None of them waits for the world outside: inputs are there before the guest starts, and only a
-//! sleep takes time.
+//! terminals). None of them waits for the world outside: inputs are there before the guest starts, and only
+//! a sleep takes time.
 
 mod attempt;
-mod bindings;
 mod charge;
 mod cli;
 mod clocks;
 mod filesystem;
-mod interfaces;
 mod io;
+mod preview1;
 mod random;
 mod sockets;
 
 pub use bindings::longboat::algorithm::attempt::{
     Error as AlgorithmError, Job as AlgorithmJob, Limits as AlgorithmLimits,
 };
+pub(super) use charge::install as charge;
 pub use cli::Exit;
+pub(super) use preview1::PREVIEW1;
 
-use super::Metering;
-use super::limits::{Memory, Quota, Refusal};
+use super::limits::Refusal;
 use super::log::{LiveLog, Log};
 use super::scratch::Scratch;
 use super::stop::Stop;
-use super::tree::Tree;
+use super::tree::{Quota, Tree};
+use super::{Metering, limits};
 use crate::body::Body;
 use crate::job::{Limits, Progress};
+use chacha20::ChaCha12Rng;
+use chacha20::rand_core::SeedableRng;
+use io::Outputs;
 use jiff::Timestamp;
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::SeedableRng;
+use preview1::Descriptors;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+
+/// What `bindgen!` makes of the `host` world. It stands here because it names the types of all modules below, and they
+/// name its traits.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "host",
+        imports: {
+            "wasi:io/poll.poll": async | trappable,
+            "wasi:io/poll.[method]pollable.block": async | trappable,
+            default: trappable,
+        },
+        trappable_error_type: {
+            "wasi:io/streams.stream-error" => crate::sandbox::host::io::StreamError,
+            "wasi:filesystem/types.error-code" => crate::sandbox::tree::TreeError,
+        },
+        with: {
+            "wasi:io/error.error": crate::sandbox::host::io::IoError,
+            "wasi:io/poll.pollable": crate::sandbox::host::io::Pollable,
+            "wasi:io/streams.input-stream": crate::sandbox::host::io::InputStream,
+            "wasi:io/streams.output-stream": crate::sandbox::host::io::OutputStream,
+            "wasi:filesystem/types.descriptor": crate::sandbox::host::filesystem::Descriptor,
+            "wasi:filesystem/types.directory-entry-stream": crate::sandbox::host::filesystem::Listing,
+            "wasi:cli/terminal-input.terminal-input": crate::sandbox::host::cli::Terminal,
+            "wasi:cli/terminal-output.terminal-output": crate::sandbox::host::cli::Terminal,
+            "longboat:algorithm/inputs.input": crate::sandbox::host::attempt::InputHandle,
+        },
+        require_store_data_send: true,
+    });
+}
 
 /// How many handles a guest may hold at once.
 pub(in crate::sandbox) const MAX_HANDLES: usize = 4096;
+/// The only directory.
+const RESULT: &str = "/result";
+/// The arguments of every command: its name, which is everybody's.
+const ARGUMENTS: [&str; 1] = ["algorithm"];
 
 /// What an attempt hands to its guest.
 #[derive(Debug)]
@@ -67,21 +105,25 @@ pub struct Host {
     inputs: Vec<(String, Body)>,
     environment: Vec<(String, String)>,
     tree: Tree,
-    memory: Memory,
-    log: Log,
-    live_log: Option<Arc<LiveLog>>,
-    stdout: Option<Vec<u8>>,
-    document_size: u64,
-    document_refused: Option<Refusal>,
+    limiter: limits::Memory,
+    outputs: Outputs,
+    /// What a core module has open.
+    descriptors: Descriptors,
+    /// The memory of a core module, once it has called.
+    memory: Option<wasmtime::Memory>,
     random: ChaCha12Rng,
     insecure: ChaCha12Rng,
     clock: Timestamp,
     /// What the guest had of fuel when it started.
     fuel: u64,
     is_metered: bool,
-    /// How much fuel a guest may burn before it takes turns with others.
-    slice: Option<u64>,
-    /// What was left of the fuel when the guest took its last turn in a call of the host.
+    /// What it had burnt when it called the host.
+    burnt: u64,
+    /// What it owes for this call, in fuel.
+    owed: u64,
+    /// How deep host and guest have called each other: 1 while the guest runs by itself.
+    depth: u32,
+    /// What it had burnt when it last gave its thread away in a call of the host.
     turn_began_at: u64,
     slept: u64,
     progress: Option<watch::Sender<Option<Progress>>>,
@@ -93,7 +135,7 @@ pub struct Remains {
     /// The result directory.
     pub tree: Tree,
     /// What was used of the memory limit.
-    pub memory: Memory,
+    pub memory: limits::Memory,
     /// Standard error.
     pub log: Log,
     /// Standard output, if it is the result.
@@ -116,19 +158,25 @@ impl Host {
             inputs: capabilities.inputs.into_iter().collect(),
             environment: capabilities.environment,
             tree: Tree::new(capabilities.scratch, Quota::new(limits.result_size, limits.result_files)),
-            memory: Memory::new(limits.memory),
-            log: Log::new(limits.log_size),
-            live_log: capabilities.live_log,
-            stdout: capabilities.stdout_is_result.then(Vec::new),
-            document_size: limits.document_size,
-            document_refused: None,
+            limiter: limits::Memory::new(limits.memory),
+            outputs: Outputs {
+                log: Log::new(limits.log_size),
+                live_log: capabilities.live_log,
+                stdout: capabilities.stdout_is_result.then(Vec::new),
+                document_size: limits.document_size,
+                document_refused: None,
+            },
+            descriptors: Descriptors::default(),
+            memory: None,
             random,
             insecure: ChaCha12Rng::from_seed(seed),
             clock: capabilities.clock,
             fuel: limits.fuel,
             is_metered: metering.fuel,
-            slice: metering.slice.filter(|_| metering.fuel),
-            turn_began_at: limits.fuel,
+            burnt: 0,
+            owed: 0,
+            depth: 0,
+            turn_began_at: 0,
             slept: 0,
             progress: capabilities.progress,
             stop,
@@ -136,8 +184,8 @@ impl Host {
     }
 
     /// The counter that the store asks before it lets a memory grow.
-    pub fn memory(&mut self) -> &mut Memory {
-        &mut self.memory
+    pub fn limiter(&mut self) -> &mut limits::Memory {
+        &mut self.limiter
     }
 
     /// Why the guest must stop, if it must.
@@ -147,26 +195,34 @@ impl Host {
 
     /// Ends the host.
     pub fn into_remains(self) -> Remains {
-        let Self { tree, memory, log, stdout, document_refused, .. } = self;
+        let Self { tree, limiter: memory, outputs, .. } = self;
+        let Outputs { log, stdout, document_refused, .. } = outputs;
         Remains { tree, memory, log, stdout, document_refused }
     }
 }
 
-/// Puts everything that any guest may call into a linker; with `yields` the functions take turns with other guests,
-/// as the guest's own loops do where they look at the epoch.
+/// Puts everything that any component may call into a linker.
 ///
 /// # Errors
 /// Only if two of the interfaces collide, which tests would show.
-pub fn add_to_linker(linker: &mut Linker<Host>, yields: bool) -> wasmtime::Result<()> {
-    interfaces::add(linker, yields)
+pub fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    bindings::Host_::add_to_linker::<Host, HasSelf<Host>>(linker, Host::called)
+}
+
+/// Puts WASI preview 1 into a linker.
+///
+/// # Errors
+/// Only if two of its functions have one name.
+pub fn add_preview1(linker: &mut wasmtime::Linker<Host>) -> wasmtime::Result<()> {
+    preview1::add(linker)
 }
 
 /// Answers what one component asks of sockets, whatever version of the interface it knows.
 ///
 /// # Errors
 /// If the component uses the interfaces' names for something else.
-pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component, yields: bool) -> wasmtime::Result<()> {
-    sockets::refuse(linker, component, yields)
+pub fn refuse_sockets(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
+    sockets::refuse(linker, component)
 }
 
 #[cfg(test)]

@@ -44,8 +44,8 @@ impl Log {
     }
 }
 
-/// What a guest has written to its log and nobody has taken so far, for whoever follows a run. Only the beginning of a
-/// log goes through, since its end is known when the guest has ended.
+/// What a guest has written to its log and nobody has taken so far, for whoever follows a run. Only the
+/// beginning of a log goes through, since its end is known when the guest has ended.
 #[derive(Debug)]
 pub struct LiveLog(Mutex<Untaken>);
 
@@ -62,7 +62,7 @@ impl LiveLog {
         Self(Mutex::new(Untaken { bytes: Vec::new(), left: usize::try_from(most).unwrap_or(usize::MAX) }))
     }
 
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut untaken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = &bytes[..bytes.len().min(untaken.left)];
         untaken.left -= bytes.len();

@@ -1,18 +1,21 @@
 //! What a module is made of, looked at before anything is compiled.
 //!
-//! The compiler cannot be stopped, and some of its steps take time and memory in the square of what they are given. So
-//! everything that it is given is bounded here, over a module or component and all that is nested in it, and the
-//! work that each body makes for it is estimated ([`effort`]). What passes is valid for the engine, too.
+//! The compiler cannot be stopped, and some of its steps take time and memory in the square of what they are
+//! given. So everything that it is given is bounded here, over a module or component and all that is nested
+//! in it, and the work that each body makes for it is estimated ([`effort`]). What passes is valid for the
+//! engine, too.
 //!
-//! wasmparser's own limits hold the rest: names of 100,000 bytes, types of at most 1,000,000 parts when spelled out
-//! and 100 levels ([`nesting`]), br_tables within their body, 10,000 cases or fields, 1,000 flags.
+//! wasmparser's own limits hold the rest: names of 100,000 bytes, types of at most 1,000,000 parts when
+//! spelled out and 100 levels ([`nesting`]), br_tables within their body, 10,000 cases or fields, 1,000
+//! flags.
 
 mod effort;
 mod nesting;
 
 use super::BadModule;
 use super::engine::{FEATURES, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
-use super::modules::{MAX_MODULE, encoding, not_valid};
+use super::modules::{MAX_MODULE, encoding};
+use super::not_valid;
 use bytesize::ByteSize;
 use effort::Effort;
 use wasmparser::{
@@ -20,7 +23,8 @@ use wasmparser::{
     MemoryType, Parser, Payload, RecGroup, TableType, ValidPayload, Validator,
 };
 
-/// The bytes of the largest body. CPython's start-up code, one straight line of 427 kB, is the largest that is known.
+/// The bytes of the largest body. CPython's start-up code, one straight line of 427 kB, is the largest that
+/// is known.
 const MAX_BODY: usize = 512 << 10;
 /// Parameters of a function or block; languages that compile to WASI pass what does not fit in memory.
 const MAX_PARAMS: usize = 128;
@@ -60,10 +64,10 @@ fn within(what: &str, has: impl TryInto<u64>, most: u64) -> Result<(), BadModule
     )))
 }
 
-/// What has been seen of a module. Each bound of a count is at least twice what a whole Python interpreter has, the
-/// largest program that is known to be wanted: 13,331 functions, 1,098 types, 2,246 imports, 4,182 exports, 871 globals,
-/// 1,770 data segments and 65 instances, 14 of them of its 14 modules. The bytes of one function ([`MAX_BODY`]) have less
-/// room: its largest body has four fifths of them.
+/// What has been seen of a module. Each bound of a count is at least twice what a whole Python interpreter
+/// has, the largest program that is known to be wanted: 13,331 functions, 1,098 types, 2,246 imports, 4,182
+/// exports, 871 globals, 1,770 data segments and 65 instances, 14 of them of its 14 modules. The bytes of
+/// one function ([`MAX_BODY`]) have less room: its largest body has four fifths of them.
 struct Structure {
     functions: Tally,
     code: Tally,
@@ -196,8 +200,9 @@ impl Structure {
         }
     }
 
-    /// A function that one component offers to another. What it takes and returns is copied by code that the engine
-    /// makes of its type: the type's size decides how much, and nothing stops the copying of a long string.
+    /// A function that one component offers to another. What it takes and returns is copied by code that the
+    /// engine makes of its type: the type's size decides how much, and nothing stops the copying of a long
+    /// string.
     fn nested_lift(&mut self, options: &[CanonicalOption]) -> Result<(), BadModule> {
         if options.iter().any(|option| matches!(option, CanonicalOption::Memory(_))) {
             return Err(BadModule(

@@ -2,6 +2,7 @@ mod attempt;
 mod calls;
 mod clocks;
 mod components;
+mod preview1;
 
 use super::*;
 use crate::body::Body;
@@ -9,11 +10,34 @@ use crate::job::{Limits, Progress, Span};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 struct Fixture {
     sandbox: Sandbox,
     scratch: tempfile::TempDir,
+    way: Way,
+}
+
+/// How a command on preview 1 gets into the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As it is.
+    Core,
+    /// Wrapped with the preview 1 adapter, by somebody else.
+    Component,
+}
+
+impl Way {
+    /// The module or component of a text.
+    fn module(self, wat: &str) -> Vec<u8> {
+        let module = wat::parse_str(wat).unwrap();
+        if self == Way::Core || !wasmparser::Parser::is_core_wasm(&module) {
+            return module;
+        }
+        let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
+        let encoder = wit_component::ComponentEncoder::default().module(&module).unwrap();
+        encoder.adapter(host::PREVIEW1, adapter).unwrap().encode().unwrap()
+    }
 }
 
 const CONFIG: SandboxConfig = SandboxConfig {
@@ -30,7 +54,12 @@ fn fixture() -> Fixture {
 }
 
 fn fixture_with(config: &SandboxConfig) -> Fixture {
-    Fixture { sandbox: Sandbox::new(config).unwrap(), scratch: tempfile::tempdir().unwrap() }
+    Fixture { sandbox: Sandbox::new(config).unwrap(), scratch: tempfile::tempdir().unwrap(), way: Way::Core }
+}
+
+/// One for each [`Way`].
+fn fixtures() -> [Fixture; 2] {
+    [Way::Core, Way::Component].map(|way| Fixture { way, ..fixture() })
 }
 
 impl Fixture {
@@ -58,8 +87,11 @@ impl Fixture {
     }
 
     async fn run(&self, wat: &str, run: Run) -> Outcome {
-        let program = self.sandbox.compile(&wat::parse_str(wat).unwrap()).unwrap();
-        self.sandbox.run(Arc::new(program), run).await
+        self.sandbox.run(self.compile(wat), run).await
+    }
+
+    fn compile(&self, wat: &str) -> Arc<Program> {
+        Arc::new(self.sandbox.compile(&self.way.module(wat)).unwrap())
     }
 
     fn refuse(&self, wat: &str) -> String {
@@ -70,7 +102,8 @@ impl Fixture {
     }
 }
 
-/// A command whose `_start` is `body`; `$print` writes so many bytes of its memory from 0 on to a descriptor.
+/// A command whose `_start` is `body`; `$print` writes so many bytes of its memory from 0 on to a
+/// descriptor.
 fn command(data: &str, body: &str) -> String {
     format!(
         r#"(module
@@ -91,21 +124,23 @@ fn command(data: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn json_on_standard_output_is_the_result() {
-    let fixture = fixture();
-    let outcome =
-        fixture.run(&command(r#"[1, 2]\n"#, "(call $print (i32.const 1) (i32.const 7))"), fixture.job()).await;
-    assert_eq!((outcome.verdict, outcome.result.as_deref()), (Verdict::Done, Some("[1, 2]")));
-    assert!(outcome.fuel > 0 && !outcome.fuel_is_lower_bound);
-    assert!((65_536..4 * 65_536).contains(&outcome.peak_memory), "the module's page and a little for the adapter");
+    for fixture in fixtures() {
+        let outcome =
+            fixture.run(&command(r#"[1, 2]\n"#, "(call $print (i32.const 1) (i32.const 7))"), fixture.job()).await;
+        assert_eq!((outcome.verdict, outcome.result.as_deref()), (Verdict::Done, Some("[1, 2]")));
+        assert!(outcome.fuel > 0 && !outcome.fuel_is_lower_bound);
+        assert!((65_536..4 * 65_536).contains(&outcome.peak_memory), "the module's page and a little for the adapter");
+    }
 }
 
 #[tokio::test]
 async fn what_is_not_json_is_a_bad_result() {
-    let fixture = fixture();
-    for (data, length) in [("hello", 5), ("", 0), ("[1,", 3), ("\\ff\\fe", 2), ("1 2", 3)] {
-        let body = format!("(call $print (i32.const 1) (i32.const {length}))");
-        let outcome = fixture.run(&command(data, &body), fixture.job()).await;
-        assert_eq!(outcome.verdict.kind(), "bad-result", "{data}");
+    for fixture in fixtures() {
+        for (data, length) in [("hello", 5), ("", 0), ("[1,", 3), ("\\ff\\fe", 2), ("1 2", 3)] {
+            let body = format!("(call $print (i32.const 1) (i32.const {length}))");
+            let outcome = fixture.run(&command(data, &body), fixture.job()).await;
+            assert_eq!(outcome.verdict.kind(), "bad-result", "{data}");
+        }
     }
 }
 
@@ -123,10 +158,11 @@ async fn an_exit_code_is_kept_and_65_is_permanent() {
 
 #[tokio::test]
 async fn an_endless_loop_ends_at_its_fuel() {
-    let fixture = fixture();
-    let outcome = fixture.run(&command("", "(loop (br 0))"), fixture.job()).await;
-    let Verdict::OutOfFuel(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert_eq!((excess.allowed, excess.observed), (100_000_000, 100_000_000));
+    for fixture in fixtures() {
+        let outcome = fixture.run(&command("", "(loop (br 0))"), fixture.job()).await;
+        let Verdict::OutOfFuel(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert_eq!((excess.allowed, excess.observed), (100_000_000, 100_000_000));
+    }
 }
 
 #[tokio::test]
@@ -158,54 +194,58 @@ async fn an_order_to_stop_ends_a_guest_at_once() {
 
 #[tokio::test]
 async fn a_refused_growth_is_an_ordinary_error_to_a_guest_that_copes() {
-    let fixture = fixture();
-    let grow = "(drop (memory.grow (i32.const 1000)))";
-    let copes = command("1", &format!("{grow} (call $print (i32.const 1) (i32.const 1))"));
-    assert_eq!(fixture.run(&copes, fixture.job()).await.verdict, Verdict::Done);
-    let outcome = fixture.run(&command("", &format!("{grow} unreachable")), fixture.job()).await;
-    let Verdict::OutOfMemory(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert_eq!(excess.allowed, 1 << 20);
-    assert!(excess.observed > 1000 * 65_536);
+    for fixture in fixtures() {
+        let grow = "(drop (memory.grow (i32.const 1000)))";
+        let copes = command("1", &format!("{grow} (call $print (i32.const 1) (i32.const 1))"));
+        assert_eq!(fixture.run(&copes, fixture.job()).await.verdict, Verdict::Done);
+        let outcome = fixture.run(&command("", &format!("{grow} unreachable")), fixture.job()).await;
+        let Verdict::OutOfMemory(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert_eq!(excess.allowed, 1 << 20);
+        assert!(excess.observed > 1000 * 65_536);
+    }
 }
 
 #[tokio::test]
 async fn a_trap_says_what_and_where() {
-    let fixture = fixture();
-    let outcome = fixture.run(&command("", "unreachable"), fixture.job()).await;
-    let Verdict::Trapped { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert!(message.contains("unreachable"), "{message}");
+    for fixture in fixtures() {
+        let outcome = fixture.run(&command("", "unreachable"), fixture.job()).await;
+        let Verdict::Trapped { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert!(message.contains("unreachable"), "{message}");
+    }
 }
 
 #[tokio::test]
 async fn too_long_a_document_is_refused_at_the_write_that_would_pass_the_limit() {
-    let fixture = fixture();
-    let mut run = fixture.job();
-    run.limits.document_size = 100;
-    let outcome = fixture.run(&command("", "(loop (call $print (i32.const 1) (i32.const 64)) (br 0))"), run).await;
-    assert_eq!(outcome.verdict.kind(), "out-of-fuel", "a program that does not look goes on");
-    let mut run = fixture.job();
-    run.limits.document_size = 100;
-    let careless =
-        command("1", "(call $print (i32.const 1) (i32.const 1)) (call $print (i32.const 1) (i32.const 1000))");
-    assert_eq!(fixture.run(&careless, run).await.verdict.kind(), "result-quota", "what was cut short is no result");
-    let mut run = fixture.job();
-    run.limits.document_size = 100;
-    let twice = "(call $print (i32.const 1) (i32.const 64)) (call $print (i32.const 1) (i32.const 64)) unreachable";
-    let outcome = fixture.run(&command("", twice), run).await;
-    let Verdict::ResultQuota(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert_eq!((excess.limit, excess.allowed, excess.observed), (crate::job::LimitName::DocumentSize, 100, 128));
+    for fixture in fixtures() {
+        let mut run = fixture.job();
+        run.limits.document_size = 100;
+        let outcome = fixture.run(&command("", "(loop (call $print (i32.const 1) (i32.const 64)) (br 0))"), run).await;
+        assert_eq!(outcome.verdict.kind(), "out-of-fuel", "a program that does not look goes on");
+        let mut run = fixture.job();
+        run.limits.document_size = 100;
+        let careless =
+            command("1", "(call $print (i32.const 1) (i32.const 1)) (call $print (i32.const 1) (i32.const 1000))");
+        assert_eq!(fixture.run(&careless, run).await.verdict.kind(), "result-quota", "what was cut short is no result");
+        let mut run = fixture.job();
+        run.limits.document_size = 100;
+        let twice = "(call $print (i32.const 1) (i32.const 64)) (call $print (i32.const 1) (i32.const 64)) unreachable";
+        let outcome = fixture.run(&command("", twice), run).await;
+        let Verdict::ResultQuota(excess) = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert_eq!((excess.limit, excess.allowed, excess.observed), (crate::job::LimitName::DocumentSize, 100, 128));
+    }
 }
 
 #[tokio::test]
 async fn standard_input_is_the_input_and_standard_error_the_log() {
-    let fixture = fixture();
-    let mut run = fixture.job();
-    run.inputs.insert("only".to_owned(), Body::from_bytes(b"[42]".as_slice()));
-    let read = "(i32.store (i32.const 1024) (i32.const 0)) (i32.store (i32.const 1028) (i32.const 4))
-        (drop (call $fd_read (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 1032)))
-        (call $print (i32.const 1) (i32.const 4)) (call $print (i32.const 2) (i32.const 4))";
-    let outcome = fixture.run(&command("", read), run).await;
-    assert_eq!((outcome.result.as_deref(), outcome.log.as_slice()), (Some("[42]"), b"[42]".as_slice()));
+    for fixture in fixtures() {
+        let mut run = fixture.job();
+        run.inputs.insert("only".to_owned(), Body::from_bytes(b"[42]".as_slice()));
+        let read = "(i32.store (i32.const 1024) (i32.const 0)) (i32.store (i32.const 1028) (i32.const 4))
+            (drop (call $fd_read (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 1032)))
+            (call $print (i32.const 1) (i32.const 4)) (call $print (i32.const 2) (i32.const 4))";
+        let outcome = fixture.run(&command("", read), run).await;
+        assert_eq!((outcome.result.as_deref(), outcome.log.as_slice()), (Some("[42]"), b"[42]".as_slice()));
+    }
 }
 
 /// A command that is refused memory, opens the file `x` of its result directory, and writes into it.
@@ -226,14 +266,15 @@ const WRITER: &str = r#"(module
 
 #[tokio::test]
 async fn a_failure_of_the_hosts_disk_ends_the_guest_and_is_not_blamed_on_it() {
-    let fixture = fixture();
-    let outcome = fixture.run(WRITER, fixture.job()).await;
-    assert_eq!(outcome.verdict.kind(), "out-of-memory", "{:?}", outcome.verdict);
-    let run = fixture.job();
-    std::fs::remove_dir_all(fixture.scratch.path()).unwrap();
-    let outcome = fixture.run(WRITER, run).await;
-    let Verdict::HostError { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
-    assert!(message.contains("disk"), "{message}");
+    for fixture in fixtures() {
+        let outcome = fixture.run(WRITER, fixture.job()).await;
+        assert_eq!(outcome.verdict.kind(), "out-of-memory", "{:?}", outcome.verdict);
+        let run = fixture.job();
+        std::fs::remove_dir_all(fixture.scratch.path()).unwrap();
+        let outcome = fixture.run(WRITER, run).await;
+        let Verdict::HostError { message } = outcome.verdict else { panic!("{:?}", outcome.verdict) };
+        assert!(message.contains("disk"), "{message}");
+    }
 }
 
 /// Prints the digits of eight random bytes and of the time.
@@ -252,15 +293,15 @@ const DICE: &str = "
 
 #[tokio::test]
 async fn the_same_provenance_gives_the_same_bytes_and_the_same_fuel() {
-    let one = fixture();
-    let first = one.run(&command("", DICE), one.job()).await;
-    let two = fixture();
-    for _ in 0..3 {
-        let again = two.run(&command("", DICE), two.job()).await;
-        assert_eq!((&again.result, again.fuel), (&first.result, first.fuel));
+    for (one, two) in fixtures().into_iter().zip(fixtures()) {
+        let first = one.run(&command("", DICE), one.job()).await;
+        for _ in 0..3 {
+            let again = two.run(&command("", DICE), two.job()).await;
+            assert_eq!((&again.result, again.fuel), (&first.result, first.fuel));
+        }
+        let other = two.run(&command("", DICE), Run { seed: 8, ..two.job() }).await;
+        assert_ne!(other.result, first.result);
     }
-    let other = two.run(&command("", DICE), Run { seed: 8, ..two.job() }).await;
-    assert_ne!(other.result, first.result);
 }
 
 /// Prints whether the bits of 0/0 are the canonical ones, as 0 or 1.
@@ -338,8 +379,8 @@ fn what_nobody_could_run_is_refused_with_the_reason() {
         let error = fixture.sandbox.compile(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(!error.is_empty() && error.contains(reason), "{wat}: {error}");
     }
-    assert!(componentize(b"#!/bin/sh").unwrap_err().to_string().contains("not WebAssembly"));
-    assert!(componentize(b"\0asm\x01\0\0\0\xff").is_err());
+    assert!(prepare(b"#!/bin/sh").unwrap_err().to_string().contains("not WebAssembly"));
+    assert!(prepare(b"\0asm\x01\0\0\0\xff").is_err());
     assert!(fixture.refuse("(module (memory 1))").contains("_start"));
 }
 

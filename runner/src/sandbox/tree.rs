@@ -1,23 +1,24 @@
 //! The result directory as the guest sees it.
 //!
 //! Names live in memory and contents in host files that are numbered, so that no name that a guest chose
-//! reaches the host's file system before [`Tree::publish`], and none that could not be published ever exists. Order, times and identities follow
-//! from what the guest did; every entry is counted against the quota before it exists.
+//! reaches the host's file system before [`Tree::publish`], and none that could not be published ever
+//! exists. Order, times and identities follow from what the guest did. Every entry is counted against the
+//! quota before it exists.
 
 mod contents;
-mod error;
-mod nodes;
 mod path;
 mod publish;
+mod quota;
 
-pub use error::{HostFault, TreeError};
+pub(super) use path::MAX_PATH;
 
-use super::limits::Quota;
+pub(super) use quota::Quota;
+
 use super::scratch::Scratch;
 use contents::Contents;
-use nodes::{Extent, Kind, Node};
-use path::normalise;
+use path::{MAX_DEPTH, MAX_LENGTH, normalise};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::ops::Bound;
 
 /// What an entry costs at least, however small it is: the block that the host's file system gives it.
@@ -41,6 +42,59 @@ pub struct Stat {
     pub size: u64,
     /// The tick of its last change.
     pub changed: u64,
+}
+
+/// How an entry is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    /// Make a file if there is nothing.
+    pub create: bool,
+    /// It must be made.
+    pub exclusive: bool,
+    /// It must be a directory.
+    pub directory: bool,
+    /// Cut it to nothing.
+    pub truncate: bool,
+    /// It will be written.
+    pub write: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Directory {
+        entries: BTreeMap<String, NodeId>,
+        parent: NodeId,
+        /// Bytes of its own name.
+        name_length: usize,
+    },
+    File {
+        size: u64,
+        /// Whether anything was ever written, so that there is a host file.
+        has_content: bool,
+    },
+}
+
+impl Kind {
+    /// An empty directory, which has no place yet.
+    fn directory() -> Self {
+        Kind::Directory { entries: BTreeMap::new(), parent: ROOT, name_length: 0 }
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    kind: Kind,
+    changed: u64,
+    handles: u32,
+    linked: bool,
+}
+
+/// How far a part of the tree reaches.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    levels: usize,
+    /// Bytes of names, each with its `/`.
+    bytes: usize,
 }
 
 /// A directory tree under a quota.
@@ -69,8 +123,8 @@ impl Tree {
         self.entries(ROOT).is_ok_and(BTreeMap::is_empty)
     }
 
-    /// What was done since the last call, in fuel: few of the guest's calls cost the host's file system anything, and
-    /// those that do cost it much.
+    /// What was done since the last call, in fuel: few of the guest's calls cost the host's file system
+    /// anything, and those that do cost it much.
     pub(super) fn take_work(&mut self) -> u64 {
         self.contents.take_work() + VISIT * std::mem::take(&mut self.visited)
     }
@@ -93,11 +147,43 @@ impl Tree {
         })
     }
 
-    /// The first name in a directory that comes after this one in the order of bytes, with whether it is a directory.
-    pub(super) fn next_entry(&self, id: NodeId, after: Option<&str>) -> Result<Option<(String, bool)>, TreeError> {
+    /// The first name in a directory that comes after this one in the order of bytes.
+    pub(super) fn next_entry(&self, id: NodeId, after: Option<&str>) -> Result<Option<(String, NodeId)>, TreeError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.entries(id)?.range::<str, _>((start, Bound::Unbounded)).next();
-        Ok(next.map(|(name, id)| (name.clone(), matches!(self.nodes[id].kind, Kind::Directory { .. }))))
+        Ok(next.map(|(name, id)| (name.clone(), *id)))
+    }
+
+    /// The last one of the first `count` names in a directory, in the order of bytes.
+    pub(super) fn nth_name(&mut self, id: NodeId, count: u64) -> Result<Option<String>, TreeError> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut names = self.entries(id)?.keys();
+        let visited = count.min(names.len());
+        let name = visited.checked_sub(1).and_then(|last| names.nth(last)).cloned();
+        self.visited += visited as u64;
+        Ok(name)
+    }
+
+    /// The entry at `path` below `base`, made if that is asked for.
+    pub(super) fn open(&mut self, base: NodeId, path: &str, opening: Opening) -> Result<NodeId, TreeError> {
+        let node = match self.lookup(base, path) {
+            Ok(_) if opening.create && opening.exclusive => return Err(TreeError::Exist),
+            Ok(node) => node,
+            Err(TreeError::NoEntry) if opening.create && opening.directory => return Err(TreeError::Invalid),
+            Err(TreeError::NoEntry) if opening.create => self.create_file(base, path)?,
+            Err(error) => return Err(error),
+        };
+        let is_directory = self.stat(node)?.directory;
+        if opening.directory && !is_directory {
+            return Err(TreeError::NotDirectory);
+        }
+        if is_directory && (opening.write || opening.truncate) {
+            return Err(TreeError::IsDirectory);
+        }
+        if opening.truncate {
+            self.set_size(node, 0)?;
+        }
+        Ok(node)
     }
 
     /// Creates an empty file, which must not exist.
@@ -285,7 +371,144 @@ impl Tree {
             node.changed = tick;
         }
     }
+
+    fn node(&self, id: NodeId) -> Result<&Node, TreeError> {
+        self.nodes.get(&id).ok_or(TreeError::NoEntry)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, TreeError> {
+        self.nodes.get_mut(&id).ok_or(TreeError::NoEntry)
+    }
+
+    fn entries(&self, id: NodeId) -> Result<&BTreeMap<String, NodeId>, TreeError> {
+        match &self.node(id)?.kind {
+            Kind::Directory { entries, .. } => Ok(entries),
+            Kind::File { .. } => Err(TreeError::NotDirectory),
+        }
+    }
+
+    fn entries_mut(&mut self, id: NodeId) -> Result<&mut BTreeMap<String, NodeId>, TreeError> {
+        match &mut self.node_mut(id)?.kind {
+            Kind::Directory { entries, .. } => Ok(entries),
+            Kind::File { .. } => Err(TreeError::NotDirectory),
+        }
+    }
+
+    fn file_size(&self, id: NodeId) -> Result<u64, TreeError> {
+        match self.node(id)?.kind {
+            Kind::File { size, .. } => Ok(size),
+            Kind::Directory { .. } => Err(TreeError::IsDirectory),
+        }
+    }
+
+    /// The directory that holds, or would hold, the entry at `path`, and the entry's name in it.
+    fn split(&self, base: NodeId, path: &str) -> Result<(NodeId, String), TreeError> {
+        let mut names = normalise(path)?;
+        let name = names.pop().ok_or(TreeError::Invalid)?.to_owned();
+        let mut parent = base;
+        for name in names {
+            parent = *self.entries(parent)?.get(name).ok_or(TreeError::NoEntry)?;
+        }
+        self.entries(parent)?;
+        // An unlinked directory takes no new entries: nothing would ever show or count them.
+        if self.node(parent)?.linked { Ok((parent, name)) } else { Err(TreeError::NoEntry) }
+    }
+
+    /// Gives an entry, which has none, a place in a directory.
+    fn place(&mut self, id: NodeId, directory: NodeId, name: String) -> Result<(), TreeError> {
+        if let Kind::Directory { parent, name_length, .. } = &mut self.node_mut(id)?.kind {
+            (*parent, *name_length) = (directory, name.len());
+        }
+        self.entries_mut(directory)?.insert(name, id);
+        Ok(())
+    }
+
+    /// Refuses what would lie too deep, or have too long a path, in this directory under this name.
+    fn check_fits(&self, directory: NodeId, name: &str, below: Extent) -> Result<(), TreeError> {
+        let above = self.above(directory);
+        let fits = above.levels + 1 + below.levels <= MAX_DEPTH && above.bytes + name.len() + below.bytes <= MAX_LENGTH;
+        if fits { Ok(()) } else { Err(TreeError::NameTooLong) }
+    }
+
+    /// From the root down to a directory's entries.
+    fn above(&self, id: NodeId) -> Extent {
+        let mut above = Extent::default();
+        let mut next = Some(id);
+        while let Some((parent, name_length)) = next.and_then(|id| self.parent(id)) {
+            above = Extent { levels: above.levels + 1, bytes: above.bytes + name_length + 1 };
+            next = Some(parent);
+        }
+        above
+    }
+
+    /// The most levels, and the most bytes, of the paths below an entry; and how many entries were looked
+    /// at.
+    fn below(&self, id: NodeId) -> (Extent, u64) {
+        let (mut below, mut visited) = (Extent::default(), 0);
+        let mut waiting = vec![(id, Extent::default())];
+        while let Some((id, Extent { levels, bytes })) = waiting.pop() {
+            visited += 1;
+            below = Extent { levels: below.levels.max(levels), bytes: below.bytes.max(bytes) };
+            let entries = self.entries(id).into_iter().flatten();
+            waiting
+                .extend(entries.map(|(name, id)| (*id, Extent { levels: levels + 1, bytes: bytes + 1 + name.len() })));
+        }
+        (below, visited)
+    }
+
+    fn is_within(&self, id: NodeId, ancestor: NodeId) -> bool {
+        std::iter::successors(Some(id), |id| Some(self.parent(*id)?.0)).any(|id| id == ancestor)
+    }
+
+    /// What a directory lies in, and the bytes of its own name.
+    fn parent(&self, id: NodeId) -> Option<(NodeId, usize)> {
+        match self.nodes.get(&id)?.kind {
+            Kind::Directory { parent, name_length, .. } if id != ROOT => Some((parent, name_length)),
+            _ => None,
+        }
+    }
 }
+
+/// Why an operation was not done; the names are those of `wasi:filesystem`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeError {
+    /// Nothing has that name.
+    NoEntry,
+    /// Something has that name already.
+    Exist,
+    /// A directory is needed.
+    NotDirectory,
+    /// A file is needed.
+    IsDirectory,
+    /// The directory has entries.
+    NotEmpty,
+    /// The request makes no sense.
+    Invalid,
+    /// The name leads out of the directory, or the operation is never allowed.
+    NotPermitted,
+    /// The name or the whole path is longer, or lies deeper, than is allowed.
+    NameTooLong,
+    /// The name has control characters.
+    IllegalName,
+    /// The quota on bytes would be passed.
+    InsufficientSpace,
+    /// The quota on entries would be passed.
+    Quota,
+    /// The host's disk failed, which no guest is told: the attempt ends.
+    Io(io::ErrorKind),
+}
+
+impl From<io::Error> for TreeError {
+    fn from(error: io::Error) -> Self {
+        tracing::error!(%error, "the staging directory failed");
+        TreeError::Io(error.kind())
+    }
+}
+
+/// The host's disk failed its guest, which cannot go on; travels as an error, since the call never returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host's disk failed the algorithm: {0}")]
+pub struct HostFault(pub io::ErrorKind);
 
 #[cfg(test)]
 mod tests;

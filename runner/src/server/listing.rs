@@ -1,16 +1,15 @@
-//! The files of a job, for programs and for people.
+//! The list of a job's files, for programs and for people.
 
-use super::media;
+use super::representation::{HTML, JSON};
 use crate::job::{FileEntry, JobId, State};
 use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use url::Url;
 
-/// What a listing takes from a result document; the result itself is skipped while it is read.
+/// What a listing takes from a result document. The result itself is skipped.
 #[derive(Deserialize)]
 struct Stored {
     id: JobId,
@@ -39,9 +38,9 @@ struct Listed {
     url: String,
 }
 
-/// The listing and its media type. Reads the whole document, so it blocks.
-pub(super) fn render(document: File, has_files: bool, as_html: bool) -> io::Result<(&'static str, String)> {
-    let stored: Stored = serde_json::from_reader(BufReader::new(document))?;
+/// The listing and its media type. It reads the whole document, so it blocks.
+pub(super) fn render(document: &[u8], has_files: bool, as_html: bool) -> io::Result<(&'static str, String)> {
+    let stored: Stored = serde_json::from_slice(document)?;
     let id = stored.id;
     let files = if has_files { stored.files } else { Vec::new() };
     let listing = Listing {
@@ -53,10 +52,10 @@ pub(super) fn render(document: File, has_files: bool, as_html: bool) -> io::Resu
         log: format!("/{id}.log"),
         files: files.into_iter().map(|entry| Listed { url: file_url(id, &entry.name), entry }).collect(),
     };
-    Ok(if as_html { (media::HTML, html(&listing)) } else { (media::JSON, serde_json::to_string(&listing)?) })
+    Ok(if as_html { (HTML, html(&listing)) } else { (JSON, serde_json::to_string(&listing)?) })
 }
 
-/// The path of a file's URL, with everything escaped that means something in one.
+/// The path of a file's URL, with its special characters escaped.
 fn file_url(id: JobId, name: &str) -> String {
     let Ok(mut url) = Url::parse("http://localhost") else { return String::new() };
     if let Ok(mut path) = url.path_segments_mut() {

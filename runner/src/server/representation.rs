@@ -1,6 +1,8 @@
-//! Bytes with their validators: conditional requests and ranges (RFC 9110, chapters 13 and 14).
+//! Bytes with their media type and validators: conditional requests and ranges (RFC 9110, chapters 13 and
+//! 14).
 
-use axum::body::Body;
+use crate::queue::Published;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,47 +11,41 @@ use axum_extra::headers::{
     IfUnmodifiedSince, LastModified,
 };
 use std::fs::{File, Metadata};
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-/// Files are read in pieces of so many bytes.
+/// Files are read in pieces of this many bytes; a file of one piece is sent together with the head.
 const PIECE: usize = 64 << 10;
+/// The end of the year 9999 in milliseconds since 1970: the last time that HTTP can write.
+const LAST_TIME: i64 = 253_402_300_799_000;
 
 /// What a URL stands for at the moment.
 pub(super) struct Representation {
     content: Content,
-    size: u64,
     media: &'static str,
     etag: ETag,
     modified: SystemTime,
 }
 
-enum Content {
-    File(File),
-    Text(String),
+/// The bytes, or where they are.
+pub(super) enum Content {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a file of this size.
+    File(File, u64),
 }
 
 impl Representation {
-    /// A file of a sealed attempt, which never changes: attempt, time and size tell it from any other.
-    pub(super) fn of_file((file, metadata): (File, Metadata), attempt: u32, media: &'static str) -> io::Result<Self> {
-        let size = metadata.len();
-        Self::new(Content::File(file), size, &metadata, attempt, media)
-    }
-
-    /// A text made from a file of a sealed attempt.
-    pub(super) fn of_text(text: String, source: &Metadata, attempt: u32, media: &'static str) -> io::Result<Self> {
-        let size = text.len() as u64;
-        Self::new(Content::Text(text), size, source, attempt, media)
-    }
-
-    fn new(content: Content, size: u64, metadata: &Metadata, attempt: u32, media: &'static str) -> io::Result<Self> {
-        let modified = metadata.modified()?;
-        let nanoseconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let etag = format!("\"{attempt}-{nanoseconds:x}-{size:x}\"").parse().map_err(io::Error::other)?;
-        Ok(Self { content, size, media, etag, modified })
+    /// Something that a settled attempt left, which never changes: attempt, time and size tell it from
+    /// whatever else was, or will be, at the same URL.
+    pub(super) fn new(content: Content, media: &'static str, published: &Published) -> io::Result<Self> {
+        let millis = published.settled_at.clamp(0, LAST_TIME).unsigned_abs();
+        let etag = format!("\"{}-{millis:x}-{:x}\"", published.attempt, content.size());
+        let etag = etag.parse().map_err(io::Error::other)?;
+        Ok(Self { content, media, etag, modified: UNIX_EPOCH + Duration::from_millis(millis) })
     }
 
     /// Answers a GET or HEAD of it.
@@ -57,22 +53,22 @@ impl Representation {
     /// # Errors
     /// The disk's.
     pub(super) fn respond(self, request: &Request) -> io::Result<Response> {
-        let asked = request.headers();
+        let (asked, size) = (request.headers(), self.content.size());
         let range = if request.method() == Method::GET { self.range(asked) } else { None };
         let mut headers = HeaderMap::new();
         let (status, body) = match (self.precondition(asked), range) {
             (Some(status), _) => (status, Body::empty()),
             (None, Some(Err(Unsatisfiable))) => {
-                headers.typed_insert(ContentRange::unsatisfied_bytes(self.size));
+                headers.typed_insert(ContentRange::unsatisfied_bytes(size));
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
             (None, range) => {
                 let is_partial = range.is_some();
-                let range = range.and_then(Result::ok).unwrap_or(0..self.size);
+                let range = range.and_then(Result::ok).unwrap_or(0..size);
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media));
                 headers.typed_insert(ContentLength(range.end - range.start));
                 if is_partial {
-                    let value = ContentRange::bytes(range.clone(), self.size).map_err(io::Error::other)?;
+                    let value = ContentRange::bytes(range.clone(), size).map_err(io::Error::other)?;
                     headers.typed_insert(value);
                 }
                 let status = if is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
@@ -86,7 +82,8 @@ impl Representation {
         Ok((status, headers, body).into_response())
     }
 
-    /// The status that a condition of the request asks for in place of the bytes, in the order of RFC 9110, 13.2.2.
+    /// The status that a condition of the request asks for in place of the bytes, in the order of RFC 9110,
+    /// 13.2.2.
     fn precondition(&self, headers: &HeaderMap) -> Option<StatusCode> {
         let is_changed = match headers.typed_get::<IfMatch>() {
             Some(condition) => !condition.precondition_passes(&self.etag),
@@ -104,29 +101,57 @@ impl Representation {
         is_known.then_some(StatusCode::NOT_MODIFIED)
     }
 
-    /// The one range that is asked for. Several, other units and what is malformed are ignored, as is allowed.
+    /// The one range that is asked for. Several, other units and what is malformed are ignored, as is
+    /// allowed.
     fn range(&self, headers: &HeaderMap) -> Option<Result<Range<u64>, Unsatisfiable>> {
         let modified = LastModified::from(self.modified);
         if headers.typed_get::<IfRange>().is_some_and(|known| known.is_modified(Some(&self.etag), Some(&modified))) {
             return None;
         }
-        parse_range(headers.get(header::RANGE)?.to_str().ok()?, self.size)
+        parse_range(headers.get(header::RANGE)?.to_str().ok()?, self.content.size())
     }
 }
 
 impl Content {
+    /// An open file, read already if it is small. It blocks.
+    pub(super) fn of_file((file, metadata): (File, Metadata)) -> io::Result<Self> {
+        let size = metadata.len();
+        match usize::try_from(size) {
+            Ok(length) if length <= PIECE => {
+                let mut bytes = Vec::with_capacity(length);
+                (&file).take(size).read_to_end(&mut bytes)?;
+                // The size is promised in the head.
+                if bytes.len() < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes.into()) }
+            }
+            _ => Ok(Content::File(file, size)),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(_, size) => *size,
+        }
+    }
+
     fn part(self, range: Range<u64>) -> io::Result<Body> {
         Ok(match self {
-            Content::File(mut file) => {
+            Content::File(mut file, _) => {
                 file.seek(SeekFrom::Start(range.start))?;
                 let reader = tokio::fs::File::from_std(file).take(range.end - range.start);
                 Body::from_stream(ReaderStream::with_capacity(reader, PIECE))
             }
-            Content::Text(text) => {
+            Content::Bytes(bytes) => {
                 let place = |place| usize::try_from(place).map_err(io::Error::other);
-                Body::from(text.into_bytes()[place(range.start)?..place(range.end)?].to_vec())
+                Body::from(bytes.slice(place(range.start)?..place(range.end)?))
             }
         })
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Content {
+    fn from(bytes: T) -> Self {
+        Content::Bytes(bytes.into())
     }
 }
 
@@ -153,13 +178,57 @@ fn parse_range(text: &str, size: u64) -> Option<Result<Range<u64>, Unsatisfiable
     Some(if range.is_empty() { Err(Unsatisfiable) } else { Ok(range) })
 }
 
+pub(super) const JSON: &str = "application/json";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+const UNKNOWN: &str = "application/octet-stream";
+
+/// What browsers may display, which is harmless since scripts are forbidden. Everything else is downloaded.
+const KNOWN: [(&str, &str); 18] = [
+    ("csv", "text/csv; charset=utf-8"),
+    ("gif", "image/gif"),
+    ("geojson", "application/geo+json"),
+    ("htm", HTML),
+    ("html", HTML),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("json", JSON),
+    ("jsonl", "application/jsonl"),
+    ("log", TEXT),
+    ("md", "text/markdown; charset=utf-8"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("svg", "image/svg+xml"),
+    ("tsv", "text/tab-separated-values; charset=utf-8"),
+    ("txt", TEXT),
+    ("webp", "image/webp"),
+    ("xml", "text/xml; charset=utf-8"),
+];
+
+/// The media type of a file by its name's extension.
+pub(super) fn media_of(name: &str) -> &'static str {
+    let extension = name.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
+    let known = KNOWN.iter().find(|(known, _)| extension.is_some_and(|own| own.eq_ignore_ascii_case(known)));
+    known.map_or(UNKNOWN, |(_, media)| media)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn a_range_is_read_as_rfc_9110_has_it() {
+    fn media_type_follows_from_the_extension() {
+        assert_eq!(media_of("a/b.CSV"), "text/csv; charset=utf-8");
+        assert_eq!(media_of("a.tar.gz"), UNKNOWN);
+        assert_eq!(
+            (media_of("dir.html/data"), media_of(""), media_of("png"), media_of("x.")),
+            (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+        );
+    }
+
+    #[test]
+    fn range_is_read_as_in_rfc_9110() {
         let range = |text| parse_range(text, 10);
         for (text, first, after) in [
             ("bytes=0-0", 0, 1),
@@ -183,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_range_is_never_outside(text in "(bytes=)?[0-9]{0,22}-[0-9]{0,22}", size in any::<u64>()) {
+        fn range_is_never_outside_the_bytes(text in "(bytes=)?[0-9]{0,22}-[0-9]{0,22}", size in any::<u64>()) {
             if let Some(Ok(range)) = parse_range(&text, size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }

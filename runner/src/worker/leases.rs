@@ -1,10 +1,11 @@
 //! The leases that a worker holds, from the claim until the queue knows how the attempt ended.
 
-use crate::queue::{Lease, Recalled};
-use crate::sandbox::{Stop, StopReason};
-use std::collections::HashMap;
+use crate::job::Progress;
+use crate::queue::{Lease, Recalled, Report};
+use crate::sandbox::{LiveLog, Stop, StopReason};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The leases that a worker holds, each with the means to stop its guest.
 #[derive(Debug, Default)]
@@ -15,47 +16,23 @@ pub(super) struct Leases {
 
 #[derive(Debug, Default)]
 struct Held {
-    phases: HashMap<Lease, (Age, Phase)>,
-    /// How many leases were added so far.
-    added: u64,
+    /// Each with its guest, while that runs.
+    leases: HashMap<Lease, Option<Guest>>,
+    /// Claims that were asked for, and those of them that were answered.
+    claims: (u64, u64),
+    /// What the queue took for this worker's at the last heartbeat and the worker did not hold, with the claims that
+    /// had been asked for by then.
+    suspects: (HashSet<Lease>, u64),
     /// Why no guest may run any more, if that is so.
     closed: Option<StopReason>,
 }
 
-/// When a lease was added, in the order of all. A job that is given back before it has begun may come again under the
-/// very same lease, so the lease alone does not tell whether an answer is about this one or about the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Age(u64);
-
-/// How far an attempt has come.
+/// A guest that runs.
 #[derive(Debug)]
-enum Phase {
-    /// It waits for a slot; perhaps there is a reason by now to stop its guest as soon as it starts.
-    Waiting(Option<StopReason>),
-    Running(Arc<Stop>),
-    /// Its guest has ended, and the queue does not know yet.
-    Ended,
-}
-
-impl Phase {
-    fn stop(&mut self, why: StopReason) {
-        match self {
-            Phase::Waiting(reason) => *reason = reason.or(Some(why)),
-            Phase::Running(stop) => stop.order(why),
-            Phase::Ended => {}
-        }
-    }
-}
-
-impl Held {
-    fn add(&mut self, lease: Lease, phase: Phase) {
-        self.added += 1;
-        self.phases.insert(lease, (self.youngest(), phase));
-    }
-
-    fn youngest(&self) -> Age {
-        Age(self.added)
-    }
+pub(super) struct Guest {
+    pub(super) stop: Arc<Stop>,
+    pub(super) progress: watch::Receiver<Option<Progress>>,
+    pub(super) log: Arc<LiveLog>,
 }
 
 impl Leases {
@@ -63,42 +40,36 @@ impl Leases {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a lease that was just claimed.
-    pub(super) fn add(&self, lease: Lease) {
-        self.held().add(lease, Phase::Waiting(None));
+    /// A claim is asked for.
+    pub(super) fn asked(&self) {
+        self.held().claims.0 += 1;
     }
 
-    /// An attempt's guest may run from now on; it is stopped at once if there was an order before.
-    pub(super) fn start(&self, lease: &Lease, stop: &Arc<Stop>) {
+    /// A claim was answered, and everything that it brought was added.
+    pub(super) fn answered(&self) {
+        self.held().claims.1 += 1;
+    }
+
+    /// Adds a lease that was just claimed. Its guest is stopped at once if none may run any more.
+    pub(super) fn add(&self, lease: Lease, guest: Guest) {
         let mut held = self.held();
-        let closed = held.closed;
-        let running = Phase::Running(Arc::clone(stop));
-        let ordered = match held.phases.get_mut(lease) {
-            Some((_, phase)) => match std::mem::replace(phase, running) {
-                Phase::Waiting(reason) => reason,
-                Phase::Running(_) | Phase::Ended => None,
-            },
-            None => {
-                held.add(lease.clone(), running);
-                None
-            }
-        };
-        drop(held);
-        if let Some(reason) = closed.or(ordered) {
-            stop.order(reason);
+        if let Some(reason) = held.closed {
+            guest.stop.order(reason);
         }
+        held.leases.insert(lease, Some(guest));
+        drop(held);
         self.started.notify_one();
     }
 
     /// An attempt's guest runs no more.
     pub(super) fn end(&self, lease: &Lease) {
-        if let Some((_, phase)) = self.held().phases.get_mut(lease) {
-            *phase = Phase::Ended;
+        if let Some(guest) = self.held().leases.get_mut(lease) {
+            *guest = None;
         }
     }
 
     pub(super) fn remove(&self, lease: &Lease) {
-        self.held().phases.remove(lease);
+        self.held().leases.remove(lease);
     }
 
     /// Stops all guests, those of leases that are only added later too.
@@ -111,48 +82,67 @@ impl Leases {
         self.held().closed.is_some()
     }
 
-    pub(super) fn stop(&self, leases: &[Lease], reason: StopReason) {
-        let mut held = self.held();
-        for lease in leases {
-            if let Some((_, phase)) = held.phases.get_mut(lease) {
-                phase.stop(reason);
-            }
-        }
-    }
-
-    /// Stops the guests whose leases are gone, as was answered to whoever asked at that age. Nothing was said of leases
-    /// that are younger.
-    pub(super) fn recall(&self, recalled: &[Recalled], asked: Age) {
-        let mut held = self.held();
-        for Recalled { lease, cancelled } in recalled {
-            let reason = if *cancelled { StopReason::Cancelled } else { StopReason::Lost };
-            match held.phases.get_mut(lease) {
-                Some((age, phase)) if *age <= asked => phase.stop(reason),
-                _ => {}
-            }
-        }
-    }
-
+    /// Stops all guests that run now.
     pub(super) fn stop_all(&self, reason: StopReason) {
-        self.held().phases.values_mut().for_each(|(_, phase)| phase.stop(reason));
+        self.held().leases.values().flatten().for_each(|guest| guest.stop.order(reason));
     }
 
-    /// All of them, and the age of the youngest, to be given to [`recall`](Self::recall).
-    pub(super) fn all(&self) -> (Vec<Lease>, Age) {
+    /// Stops the guests whose leases are gone.
+    pub(super) fn recall(&self, recalled: &[Recalled]) {
         let held = self.held();
-        (held.phases.keys().cloned().collect(), held.youngest())
+        for Recalled { lease, cancelled } in recalled {
+            if let Some(Some(guest)) = held.leases.get(lease) {
+                guest.stop.order(if *cancelled { StopReason::Cancelled } else { StopReason::Lost });
+            }
+        }
     }
 
-    /// The same of those whose guests run.
-    pub(super) fn running(&self) -> (Vec<Lease>, Age) {
-        let held = self.held();
-        let running = held.phases.iter().filter(|(_, (_, phase))| matches!(phase, Phase::Running(_)));
-        (running.map(|(lease, _)| lease.clone()).collect(), held.youngest())
+    /// Takes note of leases that the queue takes for this worker's and that it did not hold, and returns those to put
+    /// back.
+    ///
+    /// The answer to a claim may be on its way. So a lease is put back at the second heartbeat that names it, once all
+    /// claims that had been asked for at the first one were answered.
+    pub(super) fn put_right(&self, unheld: Vec<Lease>) -> Vec<Lease> {
+        let mut held = self.held();
+        let (named, asked) = std::mem::take(&mut held.suspects);
+        let unheld: HashSet<_> = unheld.into_iter().filter(|lease| !held.leases.contains_key(lease)).collect();
+        let (lost, new): (Vec<_>, Vec<_>) = unheld.into_iter().partition(|lease| named.contains(lease));
+        if !lost.is_empty() && held.claims.1 < asked {
+            held.suspects = (lost.into_iter().chain(new).collect(), asked);
+            return Vec::new();
+        }
+        held.suspects = (new.into_iter().collect(), held.claims.0);
+        lost
     }
 
-    /// Waits until a guest has started since the last return. For one caller.
+    /// All leases.
+    pub(super) fn all(&self) -> Vec<Lease> {
+        self.held().leases.keys().cloned().collect()
+    }
+
+    /// Those whose guests run.
+    pub(super) fn running(&self) -> Vec<Lease> {
+        self.held().leases.iter().filter(|(_, guest)| guest.is_some()).map(|(lease, _)| lease.clone()).collect()
+    }
+
+    /// Waits until a guest has started since the last call.
     pub(super) async fn started(&self) {
         self.started.notified().await;
+    }
+
+    /// What the guests that run have to say since the last call.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for (lease, guest) in &mut self.held().leases {
+            let Some(guest) = guest else { continue };
+            let log = guest.log.take();
+            let has_progress = guest.progress.has_changed().unwrap_or_default();
+            let progress = has_progress.then(|| guest.progress.borrow_and_update().clone()).flatten();
+            if progress.is_some() || !log.is_empty() {
+                reports.push(Report { lease: lease.clone(), progress, log });
+            }
+        }
+        reports
     }
 }
 
@@ -166,65 +156,85 @@ mod tests {
         Lease { id: JobId::new(), attempt: 1 }
     }
 
-    fn stop() -> Arc<Stop> {
-        Arc::new(Stop::at(Instant::now() + Duration::from_secs(60)))
-    }
-
-    /// How many there are, and how many of their guests run.
-    fn count(leases: &Leases) -> (usize, usize) {
-        (leases.all().0.len(), leases.running().0.len())
+    fn guest() -> (Guest, watch::Sender<Option<Progress>>) {
+        let stop = Arc::new(Stop::at(Instant::now() + Duration::from_secs(60)));
+        let (sender, progress) = watch::channel(None);
+        (Guest { stop, progress, log: Arc::new(LiveLog::new(100)) }, sender)
     }
 
     #[test]
-    fn a_guest_that_comes_after_the_order_to_stop_is_stopped_as_well() {
-        let leases = Leases::default();
-        let (early, late) = (stop(), stop());
-        leases.start(&lease(), &early);
-        leases.stop_all(StopReason::Lost);
-        assert!(!leases.is_closed(), "a lost lease says nothing of the next ones");
-        leases.close(StopReason::Interrupted);
-        leases.start(&lease(), &late);
-        assert_eq!((early.reason(), late.reason()), (Some(StopReason::Lost), Some(StopReason::Interrupted)));
-    }
-
-    #[test]
-    fn a_job_that_is_recalled_before_its_guest_starts_does_not_run() {
-        let leases = Leases::default();
-        let (lease, stop) = (lease(), stop());
-        leases.add(lease.clone());
-        leases.recall(&[Recalled { lease: lease.clone(), cancelled: true }], leases.all().1);
-        leases.start(&lease, &stop);
-        assert_eq!(stop.reason(), Some(StopReason::Cancelled));
-    }
-
-    #[test]
-    fn an_answer_about_a_lease_that_was_given_back_does_not_recall_the_one_that_came_after_it() {
-        let leases = Leases::default();
-        let (lease, stop) = (lease(), stop());
-        leases.add(lease.clone());
-        let (_, asked) = leases.all();
-        leases.remove(&lease);
-        leases.add(lease.clone());
-        let recalled = [Recalled { lease: lease.clone(), cancelled: false }];
-        leases.recall(&recalled, asked);
-        leases.start(&lease, &stop);
-        leases.recall(&recalled, asked);
-        assert_eq!(stop.reason(), None);
-        leases.recall(&recalled, leases.running().1);
-        assert_eq!(stop.reason(), Some(StopReason::Lost));
-    }
-
-    #[test]
-    fn a_lease_is_held_until_the_attempt_is_settled_but_its_guest_only_runs_until_it_ends() {
-        let leases = Leases::default();
-        let lease = lease();
-        leases.add(lease.clone());
-        assert_eq!(count(&leases), (1, 0));
-        leases.start(&lease, &stop());
-        assert_eq!(count(&leases), (1, 1));
+    fn a_lease_outlives_its_guest() {
+        let (leases, lease) = (Leases::default(), lease());
+        leases.add(lease.clone(), guest().0);
+        assert_eq!((leases.all().len(), leases.running().len()), (1, 1));
         leases.end(&lease);
-        assert_eq!(count(&leases), (1, 0));
+        assert_eq!((leases.all().len(), leases.running().len()), (1, 0));
         leases.remove(&lease);
-        assert_eq!(count(&leases), (0, 0));
+        assert_eq!((leases.all().len(), leases.running().len()), (0, 0));
+    }
+
+    #[test]
+    fn guests_that_start_after_the_end_are_stopped() {
+        let leases = Leases::default();
+        let [before, after] = [guest().0, guest().0];
+        let stops = [Arc::clone(&before.stop), Arc::clone(&after.stop)];
+        leases.add(lease(), before);
+        leases.close(StopReason::Interrupted);
+        leases.add(lease(), after);
+        assert_eq!(stops.map(|stop| stop.reason()), [Some(StopReason::Interrupted); 2]);
+    }
+
+    #[test]
+    fn a_guest_is_told_why_its_lease_is_gone() {
+        let leases = Leases::default();
+        let given = [lease(), lease(), lease()];
+        let stops = given.clone().map(|lease| {
+            let guest = guest().0;
+            let stop = Arc::clone(&guest.stop);
+            leases.add(lease, guest);
+            stop
+        });
+        let recalled = |lease: &Lease, cancelled| Recalled { lease: lease.clone(), cancelled };
+        leases.recall(&[recalled(&given[0], true), recalled(&given[1], false), recalled(&lease(), true)]);
+        let reasons = stops.map(|stop| stop.reason());
+        assert_eq!(reasons, [Some(StopReason::Cancelled), Some(StopReason::Lost), None]);
+    }
+
+    #[test]
+    fn an_unknown_lease_is_put_back_at_the_second_beat() {
+        let (leases, lost) = (Leases::default(), lease());
+        assert_eq!(leases.put_right(vec![lost.clone()]), []);
+        assert_eq!(leases.put_right(vec![lost.clone(), lease()]), std::slice::from_ref(&lost));
+        assert_eq!(leases.put_right(vec![lost.clone()]), [], "it is named anew");
+        assert_eq!(leases.put_right(Vec::new()), []);
+        assert_eq!(leases.put_right(vec![lost.clone()]), [], "two beats in a row");
+        leases.add(lost.clone(), guest().0);
+        assert_eq!(leases.put_right(vec![lost]), [], "its answer came");
+    }
+
+    #[test]
+    fn a_lease_whose_claim_is_not_answered_is_not_put_back() {
+        let (leases, claimed) = (Leases::default(), lease());
+        leases.asked();
+        for _ in 0..3 {
+            assert_eq!(leases.put_right(vec![claimed.clone()]), []);
+        }
+        leases.answered();
+        leases.asked();
+        assert_eq!(leases.put_right(vec![claimed.clone()]), [claimed], "the first claim did not bring it");
+    }
+
+    #[test]
+    fn a_guest_reports_what_is_new() {
+        let (leases, lease) = (Leases::default(), lease());
+        let (guest, sender) = guest();
+        let log = Arc::clone(&guest.log);
+        leases.add(lease.clone(), guest);
+        assert_eq!(leases.reports(), []);
+        log.write(b"a line\n");
+        let progress = Progress { fraction: 0.5, message: "half".to_owned() };
+        sender.send_replace(Some(progress.clone()));
+        assert_eq!(leases.reports(), [Report { lease, progress: Some(progress), log: b"a line\n".to_vec() }]);
+        assert_eq!(leases.reports(), []);
     }
 }

@@ -60,7 +60,9 @@ impl Campaign {
         let name = self.target.name;
         let (seed, started) = (self.seed, Instant::now());
         let (sender, steps) = mpsc::channel();
-        let runner = thread::Builder::new().name(name.to_owned()).spawn(move || self.work(&sender))?;
+        // What samples are made of may have to be built, which takes longer than any case.
+        let samples = (self.target.samples)().into_iter().chain(self.samples.clone()).collect();
+        let runner = thread::Builder::new().name(name.to_owned()).spawn(move || self.work(samples, &sender))?;
         let mut current = None;
         loop {
             match steps.recv_timeout(HANG) {
@@ -77,9 +79,8 @@ impl Campaign {
         Ok(report)
     }
 
-    fn work(self, steps: &mpsc::Sender<u64>) -> anyhow::Result<Report> {
-        let Target { name, check, largest, samples, words, .. } = self.target;
-        let samples = samples().into_iter().chain(self.samples).collect();
+    fn work(&self, samples: Vec<Vec<u8>>, steps: &mpsc::Sender<u64>) -> anyhow::Result<Report> {
+        let Target { name, check, largest, words, .. } = self.target;
         let cases = Cases::new(self.seed, largest, samples, words);
         let mut endings = BTreeMap::new();
         let mut half = None;

@@ -3,7 +3,7 @@
 use super::shim::{Shim, stop};
 use super::watch::Site;
 use crate::guests;
-use crate::support::{Worker, argument, await_state, await_that, file, show, submit, verdicts};
+use crate::support::{Worker, argument, await_state, await_that, file, results, show, submit, verdicts};
 use anyhow::{Context, ensure};
 use longboat_tests::program::Longboat;
 use serde_json::Value;
@@ -28,24 +28,18 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Nothing runs yet, and the job waits in a queue in a file.
-    pub fn new(houses: Houses, params: &str) -> anyhow::Result<Self> {
+    /// Nothing runs yet, and the job waits. The leases of the first worker last for `lease`.
+    pub fn new(houses: Houses, lease: &str, params: &str) -> anyhow::Result<Self> {
         let first = Longboat::new()?;
         let queue = format!("sqlite:{}", first.data_dir().join("queue.db").display());
-        Self::in_queue(&queue, first, houses, params)
-    }
-
-    /// Nothing runs yet, and the job waits in this queue.
-    pub fn in_queue(queue: &str, first: Longboat, houses: Houses, params: &str) -> anyhow::Result<Self> {
         let second = match houses {
             Houses::Shared => Longboat::at(first.data_dir().to_owned())?,
             Houses::Apart => Longboat::new()?,
         };
-        let [first, second] = [first, second].map(|node| node.with_queue(queue));
+        let [first, second] = [first, second].map(|node| node.with_queue(&queue));
         for node in [&first, &second] {
-            // Short enough to wait for, and long enough for a busy machine not to use it up by itself. In a beanstalkd
-            // server it is the job's, and goes by who submits it.
-            file(node, "config.toml", "[worker]\nlease = \"2s\"\nheartbeat = \"400ms\"\n")?;
+            // A short lease is long enough for a busy machine not to use it up by itself.
+            file(node, "config.toml", format!("[worker]\nlease = \"{lease}\"\nheartbeat = \"400ms\"\n"))?;
             node.ok(["algorithm", "add", "witness", argument(&guests::rust("witness")?)?])?;
         }
         let id = submit(&first, ["witness", "--params", params])?;
@@ -85,8 +79,8 @@ impl Scene {
         await_state(&self.first, &self.id, "running")?;
         await_that("the guest has written", || {
             let found = contents(&self.first.data_dir().join("results/.staging"))?;
-            let has_written = |scratch: PathBuf| contents(&scratch).is_ok_and(|files| !files.is_empty());
-            Ok(found.into_iter().any(|staging| has_written(staging.join("scratch"))).then_some(()))
+            let has_written = |scratch: &PathBuf| contents(scratch).is_ok_and(|files| !files.is_empty());
+            Ok(found.iter().any(has_written).then_some(()))
         })?;
         stop(&first)?;
         Ok(first)
@@ -109,32 +103,37 @@ impl Scene {
 
     /// The verdicts of the job's attempts, each with its worker.
     pub fn history(&self) -> anyhow::Result<Vec<String>> {
-        self.history_by(&self.first)
-    }
-
-    /// The same as one of the nodes knows it.
-    pub fn history_by(&self, node: &Longboat) -> anyhow::Result<Vec<String>> {
-        let record = show(node, &self.id)?;
+        let record = show(&self.first, &self.id)?;
         let workers = record["history"].as_array().context("a history")?.iter().map(|attempt| &attempt["worker"]);
         let workers = workers.map(|worker| worker.as_str().unwrap_or_default());
         Ok(workers.zip(verdicts(&record)).map(|(worker, verdict)| format!("{worker}: {verdict}")).collect())
     }
 
-    /// The attempt that the record names, after a look at whether its document is whole.
+    /// The attempt that the record names, after a look at whether document, log and file are whole.
     pub fn published(&self, node: &Longboat) -> anyhow::Result<Value> {
         let (record, document) = (show(node, &self.id)?, node.json(["result", &self.id])?);
         ensure!(document["attempt"] == record["published"] && document["id"] == self.id.as_str(), "{document}");
+        let words = format!("made by attempt {}\n", record["published"]);
+        ensure!(node.run(["logs", &self.id])?.stdout == words.as_bytes(), "the log is another one");
+        let file = results(node, &self.id).join(record["published"].to_string()).join("witness.txt");
+        ensure!(std::fs::read_to_string(file)? == words.repeat(1_000), "the file is another one");
         Ok(record["published"].clone())
     }
 
-    /// The numbers of the attempts that a node has a directory of, once no worker runs there any more.
+    /// Fails if anything of guests is left, once no worker runs any more.
+    pub fn ensure_nothing_is_staged(&self) -> anyhow::Result<()> {
+        for node in [&self.first, &self.second] {
+            let mut staged = contents(&node.data_dir().join("results/.staging"))?;
+            // The lock of a process that has ended is nobody's, and the next one to start removes it.
+            staged.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
+            ensure!(staged.is_empty(), "something is left: {staged:?}");
+        }
+        Ok(())
+    }
+
+    /// The numbers of the attempts that a node has a directory of.
     pub fn kept(&self, node: &Longboat) -> anyhow::Result<BTreeSet<String>> {
-        let results = node.data_dir().join("results");
-        let mut staged = contents(&results.join(".staging"))?;
-        // The lock of a process that has ended is nobody's, and the next one to start removes it.
-        staged.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
-        ensure!(staged.is_empty(), "something is left: {staged:?}");
-        let attempts = contents(&job(node, &self.id).join("attempts"))?;
+        let attempts = contents(&results(node, &self.id))?;
         Ok(attempts.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 }
@@ -145,12 +144,6 @@ pub fn end(worker: Worker) -> anyhow::Result<()> {
     let (status, said) = worker.join()?;
     ensure!(status.success(), "{said}");
     Ok(())
-}
-
-/// Where a node keeps what a job has left.
-pub fn job(node: &Longboat, id: &str) -> PathBuf {
-    let hex = id.replace('-', "");
-    node.data_dir().join("results").join(&hex[..2]).join(hex)
 }
 
 /// What is in a directory; nothing is in one that is not there.

@@ -1,7 +1,7 @@
 //! Whatever readers are shown of a job, looked at all the time.
 
-use super::scene::job;
 use crate::http::get;
+use crate::support::{results, show};
 use longboat_tests::program::{Longboat, Server};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long it rests between two looks, so that whoever is looked at gets on.
 const REST: Duration = Duration::from_millis(5);
 
-/// One node's results: by HTTP, by command, and in its tree.
+/// One node's results: by HTTP, by command, and in the part of its tree that the record names.
 pub struct Site<'a> {
     node: &'a Longboat,
     server: Server,
@@ -29,8 +29,9 @@ impl<'a> Site<'a> {
         for page in ["", ".log", "/", "/witness.txt"] {
             texts.push(get(&format!("{}/{}{page}", self.server.url, self.id))?.body);
         }
-        for path in ["result.json", "log.txt", "files/witness.txt", "latest/result.json"] {
-            texts.extend(std::fs::read(job(self.node, &self.id).join(path)).ok());
+        if let Some(published) = show(self.node, &self.id)?["published"].as_u64() {
+            let file = results(self.node, &self.id).join(published.to_string()).join("witness.txt");
+            texts.extend(std::fs::read(file).ok());
         }
         texts.push(self.node.run(["result", &self.id])?.stdout);
         Ok(texts.iter().flat_map(|text| makers(&String::from_utf8_lossy(text))).collect())

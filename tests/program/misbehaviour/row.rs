@@ -117,6 +117,11 @@ impl Row {
         self
     }
 
+    /// The same for another guest.
+    pub fn of(self, guest: &'static str) -> Self {
+        Self { guest, ..self }
+    }
+
     /// With a param.
     pub fn with(mut self, param: &str, value: impl Into<Value>) -> Self {
         self.params.insert(param.to_owned(), value.into());

@@ -1,8 +1,8 @@
 //! The demonstration: real algorithms go from the queue through the sandbox to a result URL.
 //!
-//! `cargo demo` builds what it needs, serves the sample data over HTTP on a loopback port, starts queue, worker
-//! and HTTP in one process, and drives it with the commands that a user would type. With `--stay` it stays up
-//! until it is interrupted.
+//! `cargo demo` builds what it needs and runs this. It serves the sample data over HTTP on a loopback port,
+//! starts queue, worker and HTTP in one process, and drives it with the commands that a user would type.
+//! With `--stay` it stays up until it is interrupted.
 
 use anyhow::{Context, ensure};
 use longboat_tests::build::ALGORITHMS;
@@ -26,7 +26,6 @@ async fn main() -> anyhow::Result<()> {
         [flag] if flag == "--stay" => true,
         _ => anyhow::bail!("usage: cargo demo [-- --stay]"),
     };
-    title("Building the program and its algorithms (the first time this takes 10 to 20 minutes)");
     let data = sample("forecast", "demand.csv");
     let data_server = DataServer::start([data.clone(), sample("power-flow", "case14.json")]).await?;
     let node = Longboat::at(fresh_directory()?)?;

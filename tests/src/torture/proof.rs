@@ -37,14 +37,14 @@ pub fn accepted(node: &Longboat, outcomes: &[Outcome]) -> anyhow::Result<()> {
 pub fn ended(node: &Longboat, jobs: &[&Job], logs: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     let listed = list(node)?;
     ensure!(listed.len() == jobs.len(), "{} jobs were submitted, and {} are there", jobs.len(), listed.len());
-    let records = show_all(node, jobs)?;
+    let known = look_at_all(node, jobs)?;
     let mut published = BTreeMap::new();
-    for (job, record) in jobs.iter().zip(&records) {
+    for (job, (record, documents)) in jobs.iter().zip(&known) {
         let told = || format!("{record:#}");
         let known = listed.get(&job.id).with_context(|| format!("the job {} is lost", job.id))?;
         ensure!(known["state"] == record["state"], "list and show differ: {}", told());
         history::check(job, record, tally).with_context(told)?;
-        tally.files += results::check(node, record).with_context(told)?;
+        tally.files += results::check(node, record, documents).with_context(told)?;
         published.extend(record["published"].as_u64().map(|attempt| (job.id.clone(), attempt)));
     }
     tally.jobs = jobs.len();
@@ -63,12 +63,18 @@ fn list(node: &Longboat) -> anyhow::Result<BTreeMap<String, Value>> {
     Ok(by_id)
 }
 
-/// What `show` says of each of the jobs, asked by as many at once as there are cores.
-fn show_all(node: &Longboat, jobs: &[&Job]) -> anyhow::Result<Vec<Value>> {
+/// What `show` says of each of the jobs, with the documents of its attempts, asked by as many at once as there are
+/// cores.
+fn look_at_all(node: &Longboat, jobs: &[&Job]) -> anyhow::Result<Vec<(Value, Vec<Option<Value>>)>> {
+    let look_at = |job: &Job| {
+        let record = node.json(["show", &job.id])?;
+        let documents = results::documents(node, &record)?;
+        Ok((record, documents))
+    };
     let cores = std::thread::available_parallelism()?.get();
     std::thread::scope(|scope| {
-        let show = |jobs: &[&Job]| jobs.iter().map(|job| node.json(["show", &job.id])).collect::<Vec<_>>();
-        let parts = jobs.chunks(jobs.len().div_ceil(cores).max(1)).map(|jobs| scope.spawn(move || show(jobs)));
+        let look = |jobs: &[&Job]| jobs.iter().map(|job| look_at(job)).collect::<Vec<_>>();
+        let parts = jobs.chunks(jobs.len().div_ceil(cores).max(1)).map(|jobs| scope.spawn(move || look(jobs)));
         let parts: Vec<_> = parts.collect();
         parts.into_iter().flat_map(|part| part.join().expect("asking does not panic")).collect()
     })

@@ -5,15 +5,12 @@ use crate::fetch::send::Patience;
 use crate::fetch::{Parcel, SendError, Sender};
 use crate::job::JobId;
 use base64::Engine as _;
-use std::io::Write as _;
 
 const ID: &str = "bc3a0001-0203-0405-0607-08090a0b0c0d";
 const LONG: Duration = Duration::from_secs(20);
 
 fn parcel(document: &[u8]) -> Parcel {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(document).unwrap();
-    Parcel::new(file, ID.parse::<JobId>().unwrap(), 3).unwrap()
+    Parcel::new(document.to_vec(), ID.parse::<JobId>().unwrap(), 3)
 }
 
 fn sender(allow: &[String]) -> Sender {

@@ -1,9 +1,11 @@
-//! The queue that is tried, and short words for what the cases do to it.
+//! A kind of queue under test, and short words for what the cases do with it.
 
-use super::{Backend, Missing};
-use crate::job::{Decision, Document, JobId, Record, State, Tube, Usage, Verdict};
+use crate::job::{
+    AlgorithmName, AlgorithmRef, Decision, Document, JobId, Record, Shape, Span, State, Tube, Usage, Verdict,
+};
 use crate::queue::{
-    Action, Claimed, Filter, Home, Lease, Queue, QueueError, Refusal, Settlement, Submission, WorkerId,
+    Action, Claimed, Filter, Lease, Outcome, Published, Queue, QueueError, Refusal, Report, Settled, Settlement,
+    Submission, WorkerId,
 };
 use jiff::Timestamp;
 use std::io::Write as _;
@@ -11,39 +13,84 @@ use std::time::Duration;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
+/// How long the leases of [`worker`] last.
+pub(in crate::queue) const LEASE: Duration = Duration::from_secs(15);
+
+/// A kind of queue, and what only a test may do to one.
+pub(in crate::queue) trait Backend: Sized + Send + Sync {
+    /// Its name, for the message that it was skipped.
+    const NAME: &'static str;
+
+    /// The error of the times that it tells: zero if [`advance`](Self::advance) sets its clock.
+    const PRECISION: Duration;
+
+    /// A queue that is empty, and that nothing else uses.
+    async fn open() -> Result<Self, Missing>;
+
+    /// The queue.
+    fn queue(&self) -> &dyn Queue;
+
+    /// A second handle on the same queue, like that of another process.
+    async fn elsewhere(&self) -> Box<dyn Queue>;
+
+    /// Moves the queue's clock forward by this time, or sleeps that long.
+    async fn advance(&self, by: Duration);
+
+    /// Makes the queue find that this worker is lost, and no other. It is one of [`worker`]'s.
+    async fn lose(&self, lost: &WorkerId);
+}
+
+/// What this machine lacks for a backend to be tried.
+#[derive(Debug)]
+pub(in crate::queue) struct Missing(pub(in crate::queue) String);
+
 /// The smallest document there is.
 pub(in crate::queue) fn document() -> Document {
     Document::new("x".parse().unwrap())
 }
 
-/// One that waits before it is due.
+/// A document whose job waits before it is due.
 pub(super) fn delayed(by: Duration) -> Document {
-    Document { delay: Some(crate::job::Span(by)), ..document() }
+    Document { delay: Some(Span(by)), ..document() }
 }
 
-/// How long the leases of [`worker`] last.
-pub(in crate::queue) const LEASE: Duration = Duration::from_secs(15);
-
-/// The worker of this name, whose identity follows from the name.
+/// The worker of this name. Its start follows from the name.
 pub(in crate::queue) fn worker(name: &str) -> WorkerId {
     let mut start = [0; 16];
     start[..16.min(name.len())].copy_from_slice(&name.as_bytes()[..16.min(name.len())]);
-    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE, home: home() }
+    WorkerId { start: JobId::from_bytes(start), name: name.to_owned(), lease: LEASE, public_url: None }
 }
 
-/// Where the tests' workers keep results: nowhere.
-pub(in crate::queue) fn home() -> Home {
-    Home { store: JobId::from_bytes([7; 16]), public_url: None }
-}
-
-/// A failure that may pass.
+/// A transient failure.
 pub(in crate::queue) fn failed() -> Verdict {
     Verdict::Failed { message: "the sea was rough".to_owned(), permanent: false, exit_code: Some(10) }
 }
 
-/// What an operator says who cancels.
+/// A cancel as an operator asks for it.
 pub(super) fn by_hand() -> Action {
     Action::Cancel { reason: "by hand".to_owned() }
+}
+
+/// An outcome whose document and log name the attempt that left them.
+pub(super) fn outcome_of(lease: &Lease) -> Outcome {
+    let Lease { id, attempt } = lease;
+    Outcome {
+        document: format!(r#"{{"id":"{id}","attempt":{attempt}}}"#).into_bytes().into(),
+        log: format!("attempt {attempt} at {id}\n").into_bytes().into(),
+        files: false,
+    }
+}
+
+/// A whole log, read piece by piece, and whether it is complete.
+pub(super) async fn whole_log(queue: &dyn Queue, id: JobId, attempt: u32) -> Option<(Vec<u8>, bool)> {
+    let mut whole = Vec::new();
+    loop {
+        let piece = queue.log(id, attempt, whole.len() as u64).await.unwrap()?;
+        whole.extend_from_slice(&piece.bytes);
+        if piece.is_last || piece.bytes.is_empty() {
+            return Some((whole, piece.is_last));
+        }
+    }
 }
 
 /// A fresh queue of some kind.
@@ -52,14 +99,14 @@ pub(super) struct Subject<B> {
 }
 
 impl<B: Backend> Subject<B> {
-    /// None if this machine lacks what the backend needs, which is only forgiven outside of continuous integration.
+    /// None if this machine lacks what the backend needs. Continuous integration must have it.
     pub(super) async fn open() -> Option<Self> {
         match B::open().await {
             Ok(backend) => Some(Self { backend }),
             Err(Missing(what)) => {
                 let message = format!("{} was not tried: {what}", B::NAME);
                 assert!(std::env::var_os("CI").is_none(), "{message}");
-                // Past the capture of what tests print, which is shown for failures only.
+                // The test harness captures what tests print, but not this.
                 let _ = writeln!(std::io::stderr(), "{message}");
                 None
             }
@@ -93,16 +140,20 @@ impl<B: Backend> Subject<B> {
         self.queue().submit(vec![Submission { id, document }]).await
     }
 
-    /// Claims a job if there is one, and begins the attempt.
+    /// Registers the algorithm `name` with these bytes as its module.
+    pub(super) async fn add(&self, name: &str, module: &[u8]) -> crate::queue::Algorithm {
+        let name: AlgorithmName = name.parse().unwrap();
+        self.queue().add(&name, Shape::Command, module.to_vec()).await.unwrap()
+    }
+
+    /// Claims a job of the default tube, if one is ready.
     pub(super) async fn claim(&self, name: &str) -> Option<Claimed> {
         let mut claimed = self.claim_from(name, &[Tube::default()], 1).await;
         assert!(claimed.len() <= 1);
-        let claimed = claimed.pop()?;
-        self.queue().begin(&worker(name), &claimed.lease);
-        Some(claimed)
+        claimed.pop()
     }
 
-    /// Claims a job that must be there.
+    /// Claims a job of the default tube, which must be ready.
     pub(super) async fn lease(&self, name: &str) -> Lease {
         self.claim(name).await.expect("a job is ready").lease
     }
@@ -111,24 +162,62 @@ impl<B: Backend> Subject<B> {
         self.queue().claim(&worker(name), tubes, most).await.unwrap()
     }
 
-    pub(super) async fn settle(
+    /// Settles with the outcome of [`outcome_of`].
+    pub(super) async fn settle(&self, name: &str, lease: &Lease, verdict: Verdict, decision: Decision) -> Settled {
+        self.settle_with(name, lease, verdict, decision, outcome_of(lease)).await
+    }
+
+    pub(super) async fn settle_with(
         &self,
         name: &str,
         lease: &Lease,
         verdict: Verdict,
         decision: Decision,
-    ) -> Result<(), QueueError> {
-        let settlement = Settlement { verdict, decision, usage: Usage::default(), published: true };
-        self.queue().settle(&worker(name), lease, settlement).await
+        outcome: Outcome,
+    ) -> Settled {
+        let settlement = Settlement { verdict, decision, usage: Usage::default(), outcome };
+        self.queue().settle(&worker(name), lease, settlement).await.unwrap()
     }
 
-    /// Submits a job and has its only attempt end so.
+    /// Settles an attempt as done, which must count.
+    pub(super) async fn finish(&self, name: &str, lease: &Lease) {
+        assert_eq!(self.settle(name, lease, Verdict::Done, Decision::Finish).await, Settled::Counts);
+    }
+
+    /// Settles an attempt as failed, which must count. The job is tried again after a second.
+    pub(super) async fn fail(&self, name: &str, lease: &Lease) {
+        assert_eq!(self.settle(name, lease, failed(), Decision::Retry(SECOND)).await, Settled::Counts);
+    }
+
+    /// Submits a job and ends its first attempt in this way. No other job may be ready.
     pub(super) async fn ended(&self, document: Document, verdict: Verdict, decision: Decision) -> JobId {
         let id = self.submit(document).await;
         let lease = self.lease("a").await;
-        assert_eq!(lease.id, id, "it is the only one that is ready");
-        self.settle("a", &lease, verdict, decision).await.unwrap();
+        assert_eq!(lease.id, id, "no other job is ready");
+        assert_eq!(self.settle("a", &lease, verdict, decision).await, Settled::Counts);
         id
+    }
+
+    /// Reports what an attempt has logged.
+    pub(super) async fn report_log(&self, name: &str, lease: &Lease, log: &[u8]) {
+        let report = Report { lease: lease.clone(), progress: None, log: log.to_vec() };
+        self.queue().report(&worker(name), vec![report]).await.unwrap();
+    }
+
+    pub(super) async fn result(&self, id: JobId, attempt: Option<u32>) -> Option<Published> {
+        self.queue().result(id, attempt).await.unwrap()
+    }
+
+    /// The result document of a job, if it has one that can be read.
+    pub(super) async fn document(&self, id: JobId) -> Option<Vec<u8>> {
+        self.result(id, None).await.map(|published| published.document)
+    }
+
+    /// The log of an attempt, if there is one. It must be complete.
+    pub(super) async fn log(&self, id: JobId, attempt: u32) -> Option<Vec<u8>> {
+        let (log, is_complete) = whole_log(self.queue(), id, attempt).await?;
+        assert!(is_complete, "attempt {attempt} has ended");
+        Some(log)
     }
 
     pub(super) async fn find(&self, id: JobId) -> Record {
@@ -173,4 +262,9 @@ impl<B: Backend> Subject<B> {
         let off = (lasted - expected.as_secs_f64()).abs();
         assert!(off <= B::PRECISION.as_secs_f64(), "{lasted} s instead of {expected:?}");
     }
+}
+
+/// An algorithm as a job names it.
+pub(super) fn algorithm(name: &str) -> AlgorithmRef {
+    name.parse().unwrap()
 }

@@ -1,84 +1,83 @@
-//! Leasing the most urgent job that is due.
+//! Leasing the most urgent jobs that are due.
 //!
-//! What a claim costs does not grow with the number of jobs that wait, wherever they wait: each step is a seek in
-//! an index that holds only jobs in the state in question.
+//! What a claim costs does not grow with the number of jobs that wait, wherever they wait: each step is a
+//! seek in an index that holds only jobs in the state in question.
 
+use super::columns::{integer, time};
 use super::fault::Fault;
-use super::records::{self, time};
-use super::settle::{self, Ended};
-use super::{tubes, workers};
-use crate::job::{Job, JobId, State, Tube, Verdict};
+use super::{outcome, settle, tubes, workers};
+use crate::job::{Digest, Job, JobId, Tube};
 use crate::queue::{Claimed, Lease, WorkerId};
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, named_params};
 
-/// As many jobs are promoted or cancelled by one claim; the rest is left to the next ones, so that a million jobs
-/// that become due at once do not hold up the heartbeats.
+/// As many jobs are promoted or cancelled by one claim; the rest is left to the next ones, so that a
+/// million jobs that become due at once do not hold up the heartbeats.
 const SWEEP: i64 = 256;
 /// As many unreadable jobs are buried by one claim.
 const UNREADABLE: usize = 16;
-/// One claim ends with the job whose document passes so many bytes: all of them are in memory until they are run.
-const BYTES: u64 = 16 << 20;
+/// One claim ends with the job whose document passes so many bytes: all of them are in memory until they
+/// are run.
+const BYTES: usize = 16 << 20;
 
 /// Jobs that become due together are promoted in the order in which they will be claimed.
 const PROMOTE: &str = "
     UPDATE jobs SET state = 'ready' WHERE seq IN (
         SELECT seq FROM jobs INDEXED BY jobs_delayed
-        WHERE state = 'delayed' AND unicode(host) IS NOT 1 AND ready_at <= :now
+        WHERE state = 'delayed' AND ready_at <= :now
         ORDER BY ready_at, priority, seq LIMIT :sweep)";
 
-/// Of this file's own queue: whether a server's job was started in time, its worker knows, and this file may not.
 const EXPIRED: &str = "
     SELECT seq, MAX(expires_at, submitted_at) FROM jobs INDEXED BY jobs_expiring
-    WHERE expires_at IS NOT NULL AND unicode(host) IS NOT 1 AND expires_at <= :now ORDER BY expires_at LIMIT :sweep";
+    WHERE expires_at IS NOT NULL AND expires_at <= :now ORDER BY expires_at LIMIT :sweep";
 
 const MOST_URGENT: &str = "
     SELECT priority, seq, expires_at FROM jobs INDEXED BY jobs_ready
-    WHERE state = 'ready' AND tube = :tube AND host = :host ORDER BY priority, seq LIMIT 1";
+    WHERE state = 'ready' AND tube = :tube AND host = :host ORDER BY priority, seq LIMIT :most";
 
-const CANDIDATE: &str =
-    "SELECT id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at FROM jobs WHERE seq = ?1";
+const CANDIDATE: &str = "
+    SELECT id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at, module, json
+    FROM jobs LEFT JOIN documents ON documents.seq = jobs.seq WHERE jobs.seq = ?1";
 
 const TAKE: &str = "
     UPDATE jobs SET state = 'running', attempts = :attempt, worker = :worker, started_at = :now, expires_at = NULL
     WHERE seq = :seq";
 
 const ATTEMPT: &str = "
-    INSERT INTO attempts (seq, attempt, worker, started_at, expires_at)
-    SELECT seq, ?2, ?3, ?4, expires_at FROM jobs WHERE seq = ?1";
+    INSERT INTO attempts (seq, attempt, worker, started_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-/// A place in the order of claims, and when the job there expires.
-type Candidate = (i64, i64, Option<i64>);
-
-/// Leases the most urgent jobs, `most` at most, to `worker`.
+/// Leases the most urgent jobs, `most` at most, to `worker`, who is known by now.
 ///
-/// If so many jobs have expired that one claim cannot cancel them all, there may be none although some are due;
-/// what this claim has cancelled is a change, so whoever waits for one claims again at once.
+/// If so many jobs have expired that one claim cannot cancel them all, there may be none although some are
+/// due. What this claim has cancelled is a change, so a worker that waits for one claims again at once.
 pub(super) fn claim(
     connection: &Connection,
     worker: &WorkerId,
+    boot: Option<&str>,
     tubes: &[Tube],
     most: usize,
     now: i64,
 ) -> Result<Vec<Claimed>, Fault> {
     connection.prepare_cached(PROMOTE)?.execute(named_params! {":now": now, ":sweep": SWEEP})?;
     cancel_expired(connection, now)?;
-    let tubes = tubes::open(connection, tubes, now)?;
-    let (mut claimed, mut unreadable, mut bytes) = (Vec::new(), 0, 0);
-    while claimed.len() < most && unreadable < UNREADABLE && bytes < BYTES {
-        let Some((_, seq, _)) = most_urgent(connection, worker, &tubes, now)? else { break };
-        let size = size(connection, seq)?;
-        match candidate(connection, seq, size) {
-            Ok(candidate) => {
-                take(connection, worker, seq, candidate.lease.attempt, now)?;
+    let (mut claimed, mut bytes) = (Vec::new(), 0);
+    let places = most_urgent(connection, worker, &tubes::open(connection, tubes, now)?, most, now)?;
+    if !places.is_empty() {
+        // A lease can only run out if the worker's heartbeats are watched.
+        workers::ensure(connection, worker, boot, now)?;
+    }
+    for seq in places {
+        match candidate(connection, seq) {
+            Ok((candidate, expires_at, size)) => {
+                take(connection, worker, seq, candidate.lease.attempt, expires_at, now)?;
                 claimed.push(candidate);
+                bytes += size;
             }
-            Err(fault) if fault.is_of_a_row() => {
-                bury(connection, seq, &fault, now)?;
-                unreadable += 1;
-            }
+            Err(fault) if fault.is_of_a_row() => settle::bury(connection, seq, &fault, now)?,
             Err(fault) => return Err(fault),
         }
-        bytes += size;
+        if claimed.len() == most || bytes >= BYTES {
+            break;
+        }
     }
     Ok(claimed)
 }
@@ -95,82 +94,89 @@ pub(super) fn cancel_expired(connection: &Connection, now: i64) -> Result<(), Fa
     Ok(())
 }
 
+/// The places of the most urgent jobs, in the order of claims: `most`, and some more in case that some
+/// cannot be read.
 fn most_urgent(
     connection: &Connection,
     worker: &WorkerId,
     tubes: &[&Tube],
+    most: usize,
     now: i64,
-) -> Result<Option<Candidate>, Fault> {
+) -> Result<Vec<i64>, Fault> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    let most = most.saturating_add(UNREADABLE);
     let mut statement = connection.prepare_cached(MOST_URGENT)?;
-    let mut best: Option<Candidate> = None;
+    let mut candidates: Vec<(i64, i64)> = Vec::new();
     for tube in tubes {
         for host in ["", worker.name.as_str()] {
-            let found = statement.query_row(named_params! {":tube": tube.as_str(), ":host": host}, |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            });
-            let lasts = |&(_, _, expires_at): &Candidate| expires_at.is_none_or(|expires_at| expires_at > now);
-            if let Some(candidate) = found.optional()?.filter(lasts) {
-                best = Some(best.map_or(candidate, |best| best.min(candidate)));
+            let named = named_params! {":tube": tube.as_str(), ":host": host, ":most": integer(most)};
+            let mut rows = statement.query(named)?;
+            while let Some(row) = rows.next()? {
+                if row.get::<_, Option<i64>>(2)?.is_none_or(|expires_at| expires_at > now) {
+                    candidates.push((row.get(0)?, row.get(1)?));
+                }
             }
         }
+        // However many tubes there are, no more are kept than are needed.
+        if candidates.len() > most {
+            candidates.sort_unstable();
+            candidates.truncate(most);
+        }
     }
-    Ok(best)
+    candidates.sort_unstable();
+    Ok(candidates.into_iter().map(|(_, seq)| seq).collect())
 }
 
-/// What a claim of the job is told, if all of it can be read.
-fn candidate(connection: &Connection, seq: i64, size: u64) -> Result<Claimed, Fault> {
-    let (id, submitted_at, attempts, uncounted, max_attempts, kicks, expires_at) =
-        connection.prepare_cached(CANDIDATE)?.query_row([seq], |row| {
-            Ok((
-                JobId::from_bytes(row.get(0)?),
-                row.get(1)?,
-                row.get::<_, u32>(2)?,
-                row.get::<_, u32>(3)?,
-                row.get::<_, u32>(4)?,
-                row.get::<_, u32>(5)?,
-                row.get::<_, Option<i64>>(6)?,
-            ))
-        })?;
+/// What a claim of the job returns, if all of it can be read, with when it would expire and the bytes of
+/// its document.
+fn candidate(connection: &Connection, seq: i64) -> Result<(Claimed, Option<i64>, usize), Fault> {
+    let mut statement = connection.prepare_cached(CANDIDATE)?;
+    let mut rows = statement.query([seq])?;
+    let row = rows.next()?.ok_or_else(|| Fault::corrupt("a job", "its row is missing"))?;
+    let id = JobId::from_bytes(row.get(0)?);
+    let (attempts, uncounted): (u32, u32) = (row.get(2)?, row.get(3)?);
     // It goes on with the attempt, and must be readable should it come back.
+    let expires_at: Option<i64> = row.get(6)?;
     expires_at.map(time).transpose()?;
     let attempt = attempts.checked_add(1).ok_or_else(|| Fault::corrupt("a number of attempts", attempts))?;
-    Ok(Claimed {
-        job: Job { id, submitted_at: time(submitted_at)?, document: records::document(connection, seq, id)? },
+    let json = row.get_ref(8)?.as_bytes_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default();
+    let document =
+        serde_json::from_slice(json).map_err(|error| Fault::corrupt(&format!("the document of job {id}"), error))?;
+    let module = row.get::<_, Option<[u8; 32]>>(7)?.map(Digest::from_bytes);
+    let claimed = Claimed {
+        job: Job { id, submitted_at: time(row.get(1)?)?, module, document },
         lease: Lease { id, attempt },
         attempts: attempt.saturating_sub(uncounted),
-        granted: settle::granted(max_attempts, kicks),
-        size,
-    })
-}
-
-/// Ends a job that cannot be read: it would be the most urgent one for ever.
-pub(super) fn bury(connection: &Connection, seq: i64, fault: &Fault, now: i64) -> Result<(), Fault> {
-    let verdict = Verdict::HostError { message: fault.to_string() };
-    settle::end(connection, seq, &Ended { state: State::Dead, verdict: &verdict, published: None }, now)
-}
-
-/// The bytes of a job's document.
-fn size(connection: &Connection, seq: i64) -> Result<u64, Fault> {
-    let mut statement = connection.prepare_cached("SELECT octet_length(json) FROM documents WHERE seq = ?1")?;
-    Ok(statement.query_row([seq], |row| row.get(0)).optional()?.unwrap_or(0))
+        granted: settle::granted(row.get(4)?, row.get(5)?),
+    };
+    Ok((claimed, expires_at, json.len()))
 }
 
 /// Leases the job to the worker.
-fn take(connection: &Connection, worker: &WorkerId, seq: i64, attempt: u32, now: i64) -> Result<(), Fault> {
-    // A lease can only run out if the worker's heartbeats are watched.
-    workers::ensure(connection, worker, now)?;
-    let taken = named_params! {":seq": seq, ":attempt": attempt, ":worker": worker.start.as_bytes(), ":now": now};
-    connection.prepare_cached(ATTEMPT)?.execute((seq, attempt, &worker.name, now))?;
-    connection.prepare_cached(TAKE)?.execute(taken)?;
+fn take(
+    connection: &Connection,
+    worker: &WorkerId,
+    seq: i64,
+    attempt: u32,
+    expires_at: Option<i64>,
+    now: i64,
+) -> Result<(), Fault> {
+    outcome::drop_leftovers(connection, seq, attempt)?;
+    connection.prepare_cached(ATTEMPT)?.execute((seq, attempt, &worker.name, now, expires_at))?;
+    connection.prepare_cached(TAKE)?.execute(named_params! {
+        ":seq": seq, ":attempt": attempt, ":worker": worker.start.as_bytes(), ":now": now,
+    })?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Document, Span};
+    use crate::job::{Document, Span, State};
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
-    use crate::queue::{Queue, QueueError};
+    use crate::queue::{Jobs, QueueError, Work};
     use rusqlite::{StatementStatus, ToSql};
     use std::time::Duration;
 
@@ -258,8 +264,8 @@ mod tests {
         let connection =
             crate::queue::sqlite::open::writer(&fixture.path(), crate::queue::sqlite::Sharing::OneMachine).unwrap();
         let now = fixture.find(fixture.submit(document()).await).await.submitted_at.as_millisecond();
-        let named: [(&str, &dyn ToSql); 4] =
-            [(":now", &now), (":sweep", &SWEEP), (":tube", &"default"), (":host", &"")];
+        let named: [(&str, &dyn ToSql); 5] =
+            [(":now", &now), (":sweep", &SWEEP), (":tube", &"default"), (":host", &""), (":most", &1)];
         let steps = |sql: &str| {
             let mut statement = connection.prepare(sql).unwrap();
             let named: Vec<_> = named.into_iter().filter(|(name, _)| sql.contains(name)).collect();
@@ -279,7 +285,7 @@ mod tests {
     fn no_step_of_a_claim_looks_at_more_jobs_than_it_needs() {
         let fixture = Fixture::new();
         for (sql, step) in [
-            (PROMOTE, "jobs USING INDEX jobs_delayed (ready_at<?)"),
+            (PROMOTE, "jobs USING COVERING INDEX jobs_delayed (ready_at<?)"),
             (EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
             (MOST_URGENT, "jobs USING INDEX jobs_ready (tube=? AND host=?)"),
             (tubes::IS_PAUSED, "paused USING PRIMARY KEY (tube=?)"),

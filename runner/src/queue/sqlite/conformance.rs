@@ -1,17 +1,14 @@
 //! How the suite for all queues gets at this one.
 
 use super::fixture::{Fixture, worker};
-use super::ledger::tests::Strangers;
 use crate::queue::conformance::{Backend, Missing};
-use crate::queue::{Queue, WorkerId};
+use crate::queue::{Jobs, Queue, Work, WorkerId};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A queue in a file, by clocks that the suite sets. The file also knows jobs of a server, of which the queue must neither
-/// tell nor change anything, whatever is done.
+/// A queue in a file, by clocks that the suite sets.
 pub(in crate::queue) struct Sqlite {
     fixture: Fixture,
-    strangers: Strangers,
     opened: Instant,
     /// How often the heartbeats were looked at; from one time to the next, more than a lease has passed.
     looks: AtomicU32,
@@ -23,22 +20,13 @@ impl Sqlite {
     }
 }
 
-impl Drop for Sqlite {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.strangers.assert_unchanged(&self.fixture);
-        }
-    }
-}
-
 impl Backend for Sqlite {
     const NAME: &'static str = "sqlite";
     const PRECISION: Duration = Duration::ZERO;
 
     async fn open() -> Result<Self, Missing> {
         let fixture = Fixture::new();
-        let strangers = Strangers::beside(&fixture).await;
-        Ok(Self { fixture, strangers, opened: Instant::now(), looks: AtomicU32::new(0) })
+        Ok(Self { fixture, opened: Instant::now(), looks: AtomicU32::new(0) })
     }
 
     fn queue(&self) -> &dyn Queue {
@@ -57,7 +45,7 @@ impl Backend for Sqlite {
         for _ in 0..2 {
             for other in self.fixture.queue.status().await.unwrap().workers {
                 if other.name != lost.name {
-                    self.fixture.queue.heartbeat(&worker(&other.name), &[]).await.unwrap();
+                    self.fixture.queue.beat(&worker(&other.name), &[]).await.unwrap();
                 }
             }
             let now = self.opened + 2 * lost.lease * self.looks.fetch_add(1, Ordering::SeqCst);

@@ -96,7 +96,8 @@ pub(super) fn no_thread(error: &std::io::Error) -> Fault {
 
 fn advice(error: ffi::Error) -> &'static str {
     match error.code {
-        // What is asked for is room for the index of the write-ahead log, when the first process opens the file.
+        // What is asked for is room for the index of the write-ahead log, when the first process opens the
+        // file.
         _ if error.extended_code == ffi::SQLITE_IOERR_SHMSIZE => FULL,
         ErrorCode::NotADatabase => "this is not a queue, nor any SQLite database; name another file",
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {

@@ -3,7 +3,7 @@
 use super::{Sharing, SqliteQueue, open};
 use crate::job::{Decision, Document, JobId, Record, Tube, Usage, Verdict};
 pub(super) use crate::queue::conformance::{LEASE, document, failed, worker};
-use crate::queue::{Claimed, Lease, Queue, QueueError, Settlement, Submission};
+use crate::queue::{Claimed, Jobs, Lease, Outcome, QueueError, Settled, Settlement, Submission, Work, WorkerId};
 use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,9 +70,20 @@ impl Fixture {
         lease: &Lease,
         verdict: Verdict,
         decision: Decision,
-    ) -> Result<(), QueueError> {
-        let settlement = Settlement { verdict, decision, usage: Usage::default(), published: true };
-        self.queue.settle(&worker(name), lease, settlement).await
+    ) -> Result<Settled, QueueError> {
+        self.settle_as(&worker(name), lease, verdict, decision).await
+    }
+
+    pub(super) async fn settle_as(
+        &self,
+        worker: &WorkerId,
+        lease: &Lease,
+        verdict: Verdict,
+        decision: Decision,
+    ) -> Result<Settled, QueueError> {
+        let outcome = Outcome { document: (*b"{}").into(), log: (*b"log\n").into(), files: false };
+        let settlement = Settlement { verdict, decision, usage: Usage::default(), outcome };
+        self.queue.settle(worker, lease, settlement).await
     }
 
     pub(super) async fn find(&self, id: JobId) -> Record {

@@ -157,8 +157,8 @@ CREATE INDEX deliveries_due ON deliveries (store, next_at) WHERE state = 'pendin
 
 /// Version 4: jobs that a server keeps, as this data directory knows them (`ledger.rs`).
 ///
-/// - `body` is the digest of what the server has; a server may give a number again. The counts are the server's, of
-///   when the last attempt from here began.
+/// - `body` is the digest of what the server has; a server may give a number again. The counts are the
+///   server's, of when the last attempt from here began.
 /// - `settling` has the ends of attempts of which the server, or this file, may not have heard yet.
 /// - `unreadable` has what was found among a server's jobs and is none, `serving` who takes them.
 const VERSION_4: &str = "
@@ -205,10 +205,11 @@ CREATE TABLE serving (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Version 5: what is asked of this file's own queue is asked of its own jobs, however many there are of servers.
+/// Version 5: what is asked of this file's own queue is asked of its own jobs, however many there are of
+/// servers.
 ///
-/// - The indexes that the file's own queue walks along hold no job of a server; those that have ended have one of their
-///   own.
+/// - The indexes that the file's own queue walks along hold no job of a server; those that have ended have
+///   one of their own.
 /// - Jobs of servers have no time in the column of those that expire by the clock alone.
 /// - An end that is on its way to a server knows which process of the server has given the reservation.
 /// - `elsewhere` counts the places that jobs of servers ever had, which the file's own have not.
@@ -250,8 +251,125 @@ ALTER TABLE attempts ADD COLUMN expires_at INTEGER;
 ALTER TABLE placed ADD COLUMN missed_at INTEGER;
 ";
 
+/// Version 7: outcomes and modules in the file, and no more jobs of servers.
+///
+/// - `outcomes` has the document and the log of each settled attempt. One is deflated if its blob is
+///   shorter than its size; it is in `pieces` if the blob is absent. A document without a size is not kept.
+/// - `pieces` count only once there is an outcome. `live` is what running attempts have logged so far.
+/// - `modules` has what is whole; its bytes are in `module_pieces`. The newest row of a name in
+///   `algorithms` counts.
+/// - `jobs.module` is the digest that a job was pinned to. `workers.boot` tells on which machine, and since
+///   which of its starts, a worker holds its lock.
+/// - Done jobs of a server stay as ordinary ones; the server's numbers of those that it may still have are
+///   in `old_buried`. Its other jobs are the server's alone again.
+/// - `forgotten.files` says whether a deleted job may have left files.
+const VERSION_7: &str = r#"
+CREATE TABLE old_buried (
+    server TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    body BLOB NOT NULL CHECK (length(body) = 32),
+    PRIMARY KEY (server, number)
+) STRICT, WITHOUT ROWID;
+INSERT OR REPLACE INTO old_buried
+    SELECT server, number, id, body FROM settling JOIN placed USING (seq) JOIN jobs USING (seq)
+    WHERE decision = 'finish' ORDER BY seq;
+UPDATE attempts SET finished_at = CAST(unixepoch('subsec') * 1000 AS INTEGER),
+        verdict = (SELECT verdict FROM settling WHERE settling.seq = attempts.seq),
+        usage = (SELECT usage FROM settling WHERE settling.seq = attempts.seq)
+    WHERE (seq, attempt) IN (SELECT seq, attempt FROM settling WHERE decision = 'finish' AND committed = 0);
+UPDATE jobs SET state = 'done', worker = NULL, progress = NULL, progress_message = NULL,
+        finished_at = CAST(unixepoch('subsec') * 1000 AS INTEGER),
+        verdict = (SELECT verdict FROM settling WHERE settling.seq = jobs.seq),
+        published = (SELECT CASE WHEN settling.published THEN attempt END FROM settling WHERE settling.seq = jobs.seq)
+    WHERE (seq, attempts) IN (SELECT seq, attempt FROM settling WHERE decision = 'finish' AND committed = 0)
+        AND state = 'running';
+CREATE TEMP TABLE kept AS SELECT seq FROM jobs WHERE unicode(host) < 32 AND state = 'done';
+INSERT OR IGNORE INTO attempts (seq, attempt, worker, started_at, finished_at, verdict)
+    WITH RECURSIVE numbers (seq, attempt, submitted_at) AS (
+        SELECT seq, attempts, submitted_at FROM jobs WHERE seq IN (SELECT seq FROM temp.kept) AND attempts BETWEEN 1 AND 10000
+        UNION ALL SELECT seq, attempt - 1, submitted_at FROM numbers WHERE attempt > 1)
+    SELECT seq, attempt, 'elsewhere', submitted_at, submitted_at,
+        '{"kind":"interrupted","message":"this attempt was not made here"}' FROM numbers;
+UPDATE jobs SET uncounted = MIN(uncounted, attempts), expires_at = NULL, unique_key = NULL,
+        host = COALESCE((SELECT json ->> '$.host' FROM documents WHERE documents.seq = jobs.seq), '')
+    WHERE seq IN (SELECT seq FROM temp.kept);
+DROP TABLE temp.kept;
+DROP TRIGGER jobs_placed;
+DELETE FROM jobs WHERE unicode(host) < 32;
+DROP TABLE elsewhere;
+DROP TABLE settling;
+DROP TABLE placed;
+DROP TABLE unreadable;
+DROP TABLE serving;
+
+DROP INDEX jobs_state;
+DROP INDEX jobs_delayed;
+DROP INDEX jobs_expiring;
+DROP INDEX jobs_ended;
+DROP INDEX placed_ended;
+CREATE INDEX jobs_state ON jobs (state);
+CREATE INDEX jobs_delayed ON jobs (ready_at, priority) WHERE state = 'delayed';
+CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX jobs_ended ON jobs (state, finished_at) WHERE finished_at IS NOT NULL;
+DROP INDEX deliveries_due;
+ALTER TABLE deliveries DROP COLUMN store;
+CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 'pending';
+ALTER TABLE workers DROP COLUMN store;
+ALTER TABLE workers ADD COLUMN boot TEXT;
+ALTER TABLE jobs ADD COLUMN module BLOB CHECK (length(module) = 32);
+ALTER TABLE forgotten ADD COLUMN files INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX forgotten_files ON forgotten (place) WHERE files = 1;
+
+CREATE TABLE outcomes (
+    seq INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    settled_at INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    document_size INTEGER,
+    log_size INTEGER NOT NULL,
+    document BLOB,
+    log BLOB
+) STRICT;
+CREATE UNIQUE INDEX outcomes_attempt ON outcomes (seq, attempt);
+CREATE TABLE pieces (
+    seq INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('document', 'log')),
+    place INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX pieces_place ON pieces (seq, attempt, kind, place);
+CREATE TABLE live (
+    seq INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+    attempt INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX live_place ON live (seq, attempt, place);
+CREATE TABLE modules (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    shape TEXT NOT NULL,
+    size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE module_pieces (
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    place INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX module_pieces_place ON module_pieces (digest, place);
+CREATE TABLE algorithms (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    digest BLOB NOT NULL REFERENCES modules,
+    added_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX algorithms_name ON algorithms (name);
+"#;
+
 /// All versions of the schema; one that was released is never edited again.
-const VERSIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const VERSIONS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 /// Refuses a file that is not of the newest version; nothing is changed in it.
 pub(super) fn expect_newest(connection: &Connection) -> Result<(), Fault> {

@@ -1,12 +1,12 @@
 //! The end of attempts, and of jobs.
 
-use super::deliveries;
+use super::columns::{UNTIL_ENDED, json, millis};
 use super::fault::Fault;
-use super::records::{self, json};
-use super::submit::UNTIL_ENDED;
+use super::outbox;
+use super::outcome::{self, Parcel, Piece};
 use super::timings::Tally;
 use crate::job::{Decision, Progress, State, Usage, Verdict};
-use crate::queue::{Home, Lease, QueueError, Settlement, WorkerId};
+use crate::queue::{Lease, Report, Settled, WorkerId};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 /// What is kept of a progress message, in characters.
@@ -14,13 +14,22 @@ const MAX_MESSAGE: usize = 200;
 
 const HELD_BY: &str = "SELECT seq FROM jobs WHERE id = ?1 AND state = 'running' AND worker = ?2 AND attempts = ?3";
 
-/// The number of an attempt that was begun is given to no other, so this one has ended in just this way.
-const SETTLED_SO: &str = "
-    SELECT 1 FROM jobs JOIN attempts USING (seq)
-    WHERE id = ?1 AND attempt = ?2 AND attempts.worker = ?3 AND attempts.verdict = ?4 AND usage = ?5";
+/// An attempt that has ended, if this worker made it: whether it was settled, with a document, or cancelled.
+///
+/// The number of an attempt is given to no other, so one that was settled was settled by its worker.
+const ENDED: &str = "
+    SELECT jobs.seq, outcomes.seq IS NOT NULL, document_size IS NOT NULL, attempts.verdict ->> 'kind' = 'cancelled'
+    FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempts.attempt = ?2
+        LEFT JOIN outcomes ON outcomes.seq = jobs.seq AND outcomes.attempt = attempts.attempt
+    WHERE id = ?1 AND attempts.worker = ?3 AND attempts.finished_at IS NOT NULL";
 
-const PROGRESS: &str = "
-    UPDATE jobs SET progress = ?3, progress_message = ?4 WHERE id = ?1 AND state = 'running' AND attempts = ?2";
+/// An attempt that has ended, and was not settled.
+const LOST: &str = "
+    SELECT jobs.seq FROM jobs JOIN attempts ON attempts.seq = jobs.seq AND attempts.attempt = ?2
+    WHERE id = ?1 AND attempts.finished_at IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM outcomes WHERE outcomes.seq = jobs.seq AND outcomes.attempt = attempts.attempt)";
+
+const PROGRESS: &str = "UPDATE jobs SET progress = ?2, progress_message = ?3 WHERE seq = ?1";
 
 const END_ATTEMPT: &str = "
     UPDATE attempts SET finished_at = ?3, verdict = ?4, usage = ?5 WHERE seq = ?1 AND attempt = ?2";
@@ -30,43 +39,49 @@ const WAIT_AGAIN: &str = "
         uncounted = uncounted + :uncounted, progress = NULL, progress_message = NULL
     WHERE seq = :seq";
 
-/// The attempt has left nothing, so its number is free again; only its worker's start could mistake it for another.
-const UNCLAIM: &str = "
-    UPDATE jobs SET state = 'ready', worker = NULL, attempts = attempts - 1,
-        expires_at = (SELECT expires_at FROM attempts WHERE seq = ?1 AND attempt = ?2),
-        started_at = (SELECT started_at FROM attempts WHERE seq = ?1 AND attempt < ?2 ORDER BY attempt DESC LIMIT 1)
-    WHERE seq = ?1";
-
 const MAY_EXPIRE_AGAIN: &str = "
     UPDATE jobs SET expires_at = (SELECT expires_at FROM attempts WHERE seq = ?1 AND attempt = ?2) WHERE seq = ?1";
 
 const END: &str = "
-    UPDATE jobs SET state = :state, finished_at = :now, worker = NULL, verdict = :verdict,
-        published = COALESCE(:published, published), expires_at = NULL, progress = NULL, progress_message = NULL,
+    UPDATE jobs SET state = :state, finished_at = :now, worker = NULL, verdict = :verdict, published = :published,
+        expires_at = NULL, progress = NULL, progress_message = NULL,
         unique_key = CASE WHEN unique_until = :until_ended THEN NULL ELSE unique_key END
     WHERE seq = :seq";
 
-/// Written only where it changes, which it hardly ever does.
-const MOVE: &str = "UPDATE jobs SET public_url = ?2 WHERE seq = ?1 AND public_url IS NOT ?2";
+/// Written only where it changes, which is rare.
+const SERVED_AT: &str = "UPDATE jobs SET public_url = ?2 WHERE seq = ?1 AND public_url IS NOT ?2";
 
 /// How an attempt ended.
 pub(super) struct Ending<'a> {
     pub(super) attempt: u32,
-    /// If it has not, nothing is counted but its number, and its job expires when it would have.
-    pub(super) has_begun: bool,
     pub(super) verdict: &'a Verdict,
     pub(super) decision: Decision,
-    /// Unknown if its worker was lost.
+    /// Unknown if the attempt was not settled.
     pub(super) usage: Option<Usage>,
+    /// Whether it leaves a document.
     pub(super) published: bool,
+    /// Whether it never started: then its job expires when it would have without it.
+    pub(super) never_started: bool,
 }
 
 /// How a job ended.
-pub(super) struct Ended<'a> {
-    pub(super) state: State,
-    pub(super) verdict: &'a Verdict,
+struct Ended<'a> {
+    state: State,
+    verdict: &'a Verdict,
     /// The attempt whose result is served from now on.
-    pub(super) published: Option<u32>,
+    published: Option<u32>,
+}
+
+/// What a lease is worth.
+pub(super) enum Standing {
+    /// The job runs under it.
+    Held(i64),
+    /// The job was cancelled, and the attempt is not settled yet.
+    Cancelled(i64),
+    /// The attempt is settled.
+    Settled(Settled),
+    /// It is not the worker's.
+    Lost,
 }
 
 /// The job's place in the queue, if this is the lease on it.
@@ -75,78 +90,105 @@ pub(super) fn leased(connection: &Connection, worker: &WorkerId, lease: &Lease) 
     Ok(connection.prepare_cached(HELD_BY)?.query_row(holder, |row| row.get(0)).optional()?)
 }
 
+/// What this worker may still do with a lease.
+fn standing(connection: &Connection, worker: &WorkerId, lease: &Lease) -> Result<Standing, Fault> {
+    if let Some(seq) = leased(connection, worker, lease)? {
+        return Ok(Standing::Held(seq));
+    }
+    let attempt = (lease.id.as_bytes(), lease.attempt, &worker.name);
+    let ended = connection.prepare_cached(ENDED)?.query_row(attempt, |row| {
+        let (is_settled, has_document): (bool, bool) = (row.get(1)?, row.get(2)?);
+        let was_cancelled = row.get::<_, Option<bool>>(3)?.unwrap_or(false);
+        Ok(match (is_settled, has_document) {
+            (true, true) => Standing::Settled(Settled::Counts),
+            (true, false) => Standing::Settled(Settled::Cancelled),
+            (false, _) if was_cancelled => Standing::Cancelled(row.get(0)?),
+            (false, _) => Standing::Lost,
+        })
+    });
+    Ok(ended.optional()?.unwrap_or(Standing::Lost))
+}
+
+/// Writes a piece of what the attempt leaves; whether it may still be settled.
+pub(super) fn keep_piece(
+    connection: &Connection,
+    worker: &WorkerId,
+    lease: &Lease,
+    piece: &Piece,
+) -> Result<bool, Fault> {
+    match standing(connection, worker, lease)? {
+        Standing::Held(seq) | Standing::Cancelled(seq) => {
+            piece.keep(connection, seq, lease.attempt)?;
+            Ok(true)
+        }
+        Standing::Settled(_) | Standing::Lost => Ok(false),
+    }
+}
+
+/// Deletes the pieces that an attempt has left whose lease was lost, unless another worker has its number
+/// by now.
+pub(super) fn drop_pieces(connection: &Connection, lease: &Lease) -> Result<(), Fault> {
+    let lost = connection.prepare_cached(LOST)?.query_row((lease.id.as_bytes(), lease.attempt), |row| row.get(0));
+    match lost.optional()? {
+        Some(seq) => outcome::drop_leftovers(connection, seq, lease.attempt),
+        None => Ok(()),
+    }
+}
+
+/// What a settlement says, apart from the outcome, which is packed before the file is locked.
+pub(super) struct Settling<'a> {
+    pub(super) verdict: &'a Verdict,
+    pub(super) decision: Decision,
+    pub(super) usage: Usage,
+    pub(super) parcel: &'a Parcel,
+}
+
 /// Settles an attempt if the lease is still the worker's.
-///
-/// An attempt that was settled in just this way stays as it is: the commit was made, and its worker was told that it had
-/// failed.
 pub(super) fn settle(
     connection: &Connection,
     tally: &mut Tally,
     worker: &WorkerId,
     lease: &Lease,
-    settlement: &Settlement,
+    settling: &Settling<'_>,
     now: i64,
-) -> Result<(), Fault> {
-    let Some(seq) = leased(connection, worker, lease)? else {
-        return match is_settled_so(connection, worker, lease, settlement)? {
-            true => Ok(()),
-            false => Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into()),
-        };
+) -> Result<Settled, Fault> {
+    let attempt = lease.attempt;
+    let seq = match standing(connection, worker, lease)? {
+        Standing::Held(seq) => seq,
+        Standing::Cancelled(seq) => {
+            outcome::keep(connection, (seq, attempt), settling.parcel, false, now)?;
+            return Ok(Settled::Cancelled);
+        }
+        Standing::Settled(settled) => return Ok(settled),
+        Standing::Lost => return Ok(Settled::Stale),
     };
     let ending = Ending {
-        attempt: lease.attempt,
-        has_begun: true,
-        verdict: &settlement.verdict,
-        decision: settlement.decision,
-        usage: Some(settlement.usage),
-        published: settlement.published,
+        attempt,
+        verdict: settling.verdict,
+        decision: settling.decision,
+        usage: Some(settling.usage),
+        published: true,
+        never_started: false,
     };
     end_tallied(connection, tally, seq, &ending, now)?;
-    match settlement.decision {
-        Decision::Finish | Decision::Bury if settlement.published => {
-            publish(connection, seq, lease.attempt, &worker.home, now)
-        }
-        _ => Ok(()),
+    outcome::keep(connection, (seq, attempt), settling.parcel, true, now)?;
+    if matches!(settling.decision.state(), State::Done | State::Dead) {
+        let public_url = worker.public_url.as_ref().map(url::Url::as_str);
+        connection.prepare_cached(SERVED_AT)?.execute((seq, public_url))?;
+        outbox::add(connection, seq, attempt, now)?;
     }
+    Ok(Settled::Counts)
 }
 
-fn is_settled_so(
-    connection: &Connection,
-    worker: &WorkerId,
-    lease: &Lease,
-    settlement: &Settlement,
-) -> Result<bool, Fault> {
-    let (verdict, usage) = (json(&settlement.verdict)?, json(&finite(settlement.usage))?);
-    let attempt = (lease.id.as_bytes(), lease.attempt, &worker.name, verdict, usage);
-    Ok(connection.prepare_cached(SETTLED_SO)?.query_row(attempt, |_| Ok(())).optional()?.is_some())
-}
-
-/// Undoes a claim if the lease is still the worker's and no attempt of it has begun.
-pub(super) fn give_back(connection: &Connection, worker: &WorkerId, lease: &Lease) -> Result<(), Fault> {
-    let Some(seq) = leased(connection, worker, lease)? else {
-        return Err(QueueError::Stale { id: lease.id, attempt: lease.attempt }.into());
-    };
-    let attempt = (seq, lease.attempt);
-    connection.prepare_cached(UNCLAIM)?.execute(attempt)?;
-    connection.prepare_cached("DELETE FROM attempts WHERE seq = ?1 AND attempt = ?2")?.execute(attempt)?;
-    Ok(())
-}
-
-/// Keeps where the result of a job that has ended is served, and that it is to be sent.
-fn publish(connection: &Connection, seq: i64, attempt: u32, home: &Home, now: i64) -> Result<(), Fault> {
-    let public_url = home.public_url.as_ref().map(url::Url::as_str);
-    connection.prepare_cached(MOVE)?.execute((seq, public_url))?;
-    deliveries::add(connection, seq, attempt, home.store, now)
-}
-
-/// Ends the running attempt of a job, counts it, and does to the job what was decided.
+/// Ends the running attempt of a job that is not settled, counts it, and does to the job what was decided.
 pub(super) fn end_attempt(connection: &Connection, seq: i64, ending: &Ending<'_>, now: i64) -> Result<(), Fault> {
     let mut tally = Tally::default();
     end_tallied(connection, &mut tally, seq, ending, now)?;
+    outcome::drop_live(connection, seq, ending.attempt)?;
     tally.write(connection)
 }
 
-/// [`end_attempt`] for one of many that are counted together.
+/// The same for one of many attempts that are counted together.
 fn end_tallied(
     connection: &Connection,
     tally: &mut Tally,
@@ -154,37 +196,29 @@ fn end_tallied(
     ending: &Ending<'_>,
     now: i64,
 ) -> Result<(), Fault> {
-    if ending.has_begun {
-        tally.add(connection, seq, ending.verdict, now)?;
-    }
+    tally.add(connection, seq, ending.verdict, now)?;
     let verdict = json(ending.verdict)?;
     let usage = ending.usage.map(|usage| json(&finite(usage))).transpose()?;
     connection.prepare_cached(END_ATTEMPT)?.execute((seq, ending.attempt, now, &verdict, usage))?;
-    let state = match ending.decision {
-        Decision::Finish => State::Done,
-        Decision::Bury => State::Dead,
-        Decision::Cancel => State::Cancelled,
-        Decision::Retry(wait) => {
-            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-            connection.prepare_cached(WAIT_AGAIN)?.execute(named_params! {
-                ":seq": seq,
-                ":state": if wait == 0 { State::Ready } else { State::Delayed }.as_str(),
-                ":ready_at": now.saturating_add(wait),
-                ":verdict": verdict,
-                ":uncounted": matches!(ending.verdict, Verdict::Interrupted { .. }),
-            })?;
-            if !ending.has_begun {
-                connection.prepare_cached(MAY_EXPIRE_AGAIN)?.execute((seq, ending.attempt))?;
-            }
-            return Ok(());
+    let state = ending.decision.state();
+    if let Decision::Retry(wait) = ending.decision {
+        connection.prepare_cached(WAIT_AGAIN)?.execute(named_params! {
+            ":seq": seq,
+            ":state": state.as_str(),
+            ":ready_at": now.saturating_add(millis(wait)),
+            ":verdict": verdict,
+            ":uncounted": matches!(ending.verdict, Verdict::Interrupted { .. }),
+        })?;
+        if ending.never_started {
+            connection.prepare_cached(MAY_EXPIRE_AGAIN)?.execute((seq, ending.attempt))?;
         }
-    };
+        return Ok(());
+    }
     let published = (ending.published && state != State::Cancelled).then_some(ending.attempt);
     end(connection, seq, &Ended { state, verdict: ending.verdict, published }, now)
 }
 
-/// Ends a job.
-pub(super) fn end(connection: &Connection, seq: i64, ended: &Ended<'_>, now: i64) -> Result<(), Fault> {
+fn end(connection: &Connection, seq: i64, ended: &Ended<'_>, now: i64) -> Result<(), Fault> {
     connection.prepare_cached(END)?.execute(named_params! {
         ":seq": seq,
         ":state": ended.state.as_str(),
@@ -196,17 +230,40 @@ pub(super) fn end(connection: &Connection, seq: i64, ended: &Ended<'_>, now: i64
     Ok(())
 }
 
-/// Cancels a job that was not started before it expired.
-pub(super) fn expire(connection: &Connection, seq: i64, ended: i64) -> Result<(), Fault> {
-    let verdict = &records::expired();
-    end(connection, seq, &Ended { state: State::Cancelled, verdict, published: None }, ended)
+/// Cancels a job that does not run.
+pub(super) fn cancel(connection: &Connection, seq: i64, verdict: &Verdict, now: i64) -> Result<(), Fault> {
+    end(connection, seq, &Ended { state: State::Cancelled, verdict, published: None }, now)
 }
 
-/// Keeps what a running attempt says of its progress.
-pub(super) fn progress(connection: &Connection, lease: &Lease, progress: &Progress) -> Result<(), Fault> {
-    let fraction = if progress.fraction.is_nan() { 0.0 } else { progress.fraction.clamp(0.0, 1.0) };
-    let message: String = progress.message.chars().take(MAX_MESSAGE).collect();
-    connection.prepare_cached(PROGRESS)?.execute((lease.id.as_bytes(), lease.attempt, fraction, message))?;
+/// The verdict on a job that was not started before it expired.
+pub(super) fn expired() -> Verdict {
+    Verdict::Cancelled { message: "it had expired before an attempt was started".to_owned() }
+}
+
+/// Cancels a job that was not started before it expired.
+pub(super) fn expire(connection: &Connection, seq: i64, ended: i64) -> Result<(), Fault> {
+    cancel(connection, seq, &expired(), ended)
+}
+
+/// Ends a job that cannot be read: it would be the most urgent one for ever.
+pub(super) fn bury(connection: &Connection, seq: i64, fault: &Fault, now: i64) -> Result<(), Fault> {
+    let verdict = Verdict::HostError { message: fault.to_string() };
+    end(connection, seq, &Ended { state: State::Dead, verdict: &verdict, published: None }, now)
+}
+
+/// Keeps what running attempts say of themselves, if their leases are still the worker's.
+pub(super) fn report(connection: &Connection, worker: &WorkerId, reports: &[Report]) -> Result<(), Fault> {
+    for Report { lease, progress, log } in reports {
+        let Some(seq) = leased(connection, worker, lease)? else { continue };
+        if let Some(Progress { fraction, message }) = progress {
+            let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+            let message: String = message.chars().take(MAX_MESSAGE).collect();
+            connection.prepare_cached(PROGRESS)?.execute((seq, fraction, message))?;
+        }
+        if !log.is_empty() {
+            outcome::append_live(connection, seq, lease.attempt, log)?;
+        }
+    }
     Ok(())
 }
 
@@ -216,74 +273,51 @@ pub(super) fn granted(max_attempts: u32, kicks: u32) -> u32 {
 }
 
 /// JSON knows neither infinity nor NaN.
-pub(super) fn finite(usage: Usage) -> Usage {
+fn finite(usage: Usage) -> Usage {
     Usage { wall_ms: if usage.wall_ms.is_finite() { usage.wall_ms } else { 0.0 }, ..usage }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Document;
-    use crate::queue::Queue;
-    use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
-    use std::time::Duration;
+    use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use crate::queue::{Jobs, Outcome, Settlement, Work};
 
     #[tokio::test]
-    async fn what_no_database_can_keep_is_made_fit() {
+    async fn values_that_no_database_can_keep_are_made_fit() {
         let fixture = Fixture::new();
         let id = fixture.submit(document()).await;
         let lease = fixture.claim("a").await.unwrap().lease;
         let endless = Progress { fraction: f64::NAN, message: "é".repeat(10_000) };
-        fixture.queue.progress(&lease, endless).await.unwrap();
+        let report = Report { lease: lease.clone(), progress: Some(endless), log: Vec::new() };
+        fixture.queue.report(&worker("a"), vec![report]).await.unwrap();
         let progress = fixture.find(id).await.progress.unwrap();
         assert_eq!((progress.fraction, progress.message.chars().count()), (0.0, MAX_MESSAGE));
         let usage = Usage { wall_ms: f64::INFINITY, fuel: u64::MAX, ..Usage::default() };
-        let settlement = Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage, published: true };
+        let outcome = Outcome::default();
+        let settlement = Settlement { verdict: Verdict::Done, decision: Decision::Finish, usage, outcome };
         fixture.queue.settle(&worker("a"), &lease, settlement).await.unwrap();
         let usage = fixture.find(id).await.history.unwrap()[0].usage.unwrap();
         assert_eq!((usage.fuel, usage.wall_ms), (u64::MAX, 0.0));
     }
 
     #[tokio::test]
-    async fn an_attempt_may_be_settled_again_in_just_the_same_way_and_stays_as_it_is() {
+    async fn job_that_ends_without_an_outcome_serves_none() {
         let fixture = Fixture::new();
-        let id = fixture.submit(document()).await;
-        let first = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &first, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        let second = fixture.claim("b").await.unwrap().lease;
-        fixture.settle("b", &second, Verdict::Done, Decision::Finish).await.unwrap();
-        let before = (fixture.find(id).await, fixture.queue.status().await.unwrap());
-        fixture.advance(Duration::from_secs(1));
-        fixture.settle("a", &first, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        fixture.settle("b", &second, Verdict::Done, Decision::Finish).await.unwrap();
-        for (name, lease, verdict) in [("a", &second, Verdict::Done), ("b", &second, failed()), ("b", &first, failed())]
-        {
-            let stale = fixture.settle(name, lease, verdict, Decision::Finish).await;
-            assert!(matches!(stale, Err(QueueError::Stale { .. })), "{name} {lease:?}");
-        }
-        assert_eq!((fixture.find(id).await, fixture.queue.status().await.unwrap()), before);
-    }
-
-    #[tokio::test]
-    async fn a_job_that_is_given_back_is_as_if_it_had_not_been_claimed() {
-        let fixture = Fixture::new();
-        let hour = Some("1h".parse().unwrap());
-        let id = fixture.submit(Document { expires: hour, ..document() }).await;
+        let id = fixture.submit(crate::job::Document { max_attempts: 1, ..document() }).await;
         let lease = fixture.claim("a").await.unwrap().lease;
-        fixture.settle("a", &lease, failed(), Decision::Retry(Duration::ZERO)).await.unwrap();
-        let before = fixture.find(id).await;
-        fixture.advance(Duration::from_secs(1));
-        let claimed = fixture.claim("b").await.unwrap();
-        assert_eq!(claimed.lease.attempt, 2);
-        fixture.queue.give_back(&worker("b"), &claimed).await.unwrap();
-        assert_eq!(fixture.find(id).await, before);
-        assert_eq!(fixture.claim("b").await.unwrap().lease.attempt, 2, "the number is free again");
-
-        let id = fixture.submit(Document { expires: hour, ..document() }).await;
-        let claimed = fixture.claim("a").await.unwrap();
-        fixture.queue.give_back(&worker("a"), &claimed).await.unwrap();
-        fixture.advance(Duration::from_secs(3_600));
-        assert!(fixture.claim("a").await.is_none(), "it expires when it would have");
-        assert_eq!(fixture.find(id).await.state, State::Cancelled);
+        fixture.settle("a", &lease, Verdict::Done, Decision::Bury).await.unwrap();
+        assert_eq!(fixture.queue.result(id, None).await.unwrap().unwrap().document, b"{}");
+        fixture.queue.act(&[id], &crate::queue::Action::Kick).await.unwrap();
+        fixture.claim("a").await.unwrap();
+        fixture.sql("UPDATE jobs SET uncounted = 0, max_attempts = 1, kicks = 0");
+        let pulse = super::super::workers::pulses(&fixture.reader()).unwrap().remove(0);
+        let lose = move |connection: &Connection, _| {
+            super::super::workers::take_over(connection, &pulse, super::super::workers::Loss::Silent, 0)
+        };
+        let taken = fixture.queue.write(1, super::super::writer::Durable::Now, lose).await.unwrap();
+        assert_eq!(taken[0].1, Decision::Bury);
+        assert_eq!(fixture.queue.result(id, None).await.unwrap(), None, "its last attempt was lost");
+        assert!(fixture.queue.result(id, Some(1)).await.unwrap().is_some());
     }
 }

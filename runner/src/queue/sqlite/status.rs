@@ -1,28 +1,25 @@
 //! How the queue stands: read off counters and by seeks in indexes, not off all jobs.
 //!
-//! Jobs that have expired are cancelled, also where nobody has written that down yet; of these a bounded number is
-//! looked at.
+//! Jobs that have expired are counted as cancelled, also before that is written down; a bounded number of
+//! them is looked at.
 
-mod ages;
-mod lately;
-
+use super::columns::time;
 use super::fault::Fault;
-use super::records::time;
 use super::{timings, tubes};
-use crate::job::{State, Tube};
-use crate::queue::{LISTED, Status, WorkerId, WorkerStatus};
+use crate::job::{JobId, State, Tube};
+use crate::queue::{COUNTED, LISTED, Oldest, Recent, Status, WorkerId, WorkerStatus};
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, named_params};
+use std::collections::BTreeMap;
 
-/// As many jobs that have expired are looked at before a worker is told that there may be work. Should they be more, it
-/// finds none, and its claim has cancelled some.
+/// As many jobs that have expired are looked at before a worker is told that there may be work. Should they
+/// be more, it finds none, and its claim has cancelled some.
 const EXPIRED: i64 = 1_000;
 
-/// Of the jobs of this file's own queue, whose `host` begins with no control character.
-const COUNTS: &str = "SELECT tube, state, jobs FROM counts WHERE unicode(host) IS NOT 1 ORDER BY tube";
+const COUNTS: &str = "SELECT tube, state, jobs FROM counts ORDER BY tube";
 
-/// Jobs have been numbered without a gap since the queue was made, those of servers among them.
-const SUBMITTED: &str = "
-    SELECT seq - (SELECT COALESCE(SUM(jobs), 0) FROM elsewhere) FROM sqlite_sequence WHERE name = 'jobs'";
+/// Jobs have been numbered without a gap since the queue was made.
+const SUBMITTED: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'jobs'";
 
 const WORKERS: &str = "
     SELECT name, started_at, (SELECT COUNT(*) FROM jobs WHERE worker = start) FROM workers
@@ -35,7 +32,7 @@ const HAS_WORK: &str = "
     ) > (
         SELECT COUNT(*) FROM (
             SELECT state, tube, host FROM jobs INDEXED BY jobs_expiring
-            WHERE expires_at IS NOT NULL AND unicode(host) IS NOT 1 AND expires_at <= :now LIMIT :expired)
+            WHERE expires_at IS NOT NULL AND expires_at <= :now LIMIT :expired)
         WHERE tube = :tube AND host IN ('', :host) AND state IN ('ready', 'delayed')
     )";
 
@@ -43,14 +40,14 @@ const HAS_WORK: &str = "
 pub(super) fn status(connection: &Connection, now: i64) -> Result<Status, Fault> {
     let mut status = Status {
         submitted: connection.prepare_cached(SUBMITTED)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0),
-        ages: ages::ages(connection, now)?,
-        oldest: ages::oldest(connection, now)?,
-        recent: lately::recent(connection, now)?,
+        ages: ages(connection, now)?,
+        oldest: oldest(connection, now)?,
+        recent: recent(connection, now)?,
         paused: tubes::paused(connection, now)?,
         ..Status::default()
     };
     count(connection, &mut status)?;
-    lately::expire(connection, &mut status, now)?;
+    expire(connection, &mut status, now)?;
     (status.timings, status.attempts) = timings::read(connection)?;
     let mut statement = connection.prepare_cached(WORKERS)?;
     let mut rows = statement.query([])?;
@@ -84,7 +81,8 @@ fn tube(name: String) -> Result<Tube, Fault> {
     name.try_into().map_err(|error| Fault::corrupt("a tube's name", error))
 }
 
-/// Whether anything is ready, delayed or running that the worker could ever take. What is paused without an end is not.
+/// Whether anything is ready, delayed or running that the worker could ever take. What is paused without an
+/// end is not.
 pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube], now: i64) -> Result<bool, Fault> {
     let mut statement = connection.prepare_cached(HAS_WORK)?;
     for tube in tubes {
@@ -99,13 +97,119 @@ pub(super) fn has_work(connection: &Connection, worker: &WorkerId, tubes: &[Tube
     Ok(false)
 }
 
+/// As many jobs that have expired are passed over in the search for one that has not.
+const EXPIRED_PASSED: usize = 10_000;
+
+/// Jobs are numbered as they are submitted, so the first is the oldest.
+const FIRST: &str = "
+    SELECT id, tube, submitted_at, expires_at <= :now FROM jobs INDEXED BY jobs_state WHERE state = :state
+    ORDER BY seq";
+const LAST: &str = "
+    SELECT id, tube, submitted_at, expires_at <= :now FROM jobs INDEXED BY jobs_state WHERE state = :state
+    ORDER BY seq DESC";
+
+/// When the oldest and the newest job of each state were submitted.
+fn ages(connection: &Connection, now: i64) -> Result<BTreeMap<State, (Timestamp, Timestamp)>, Fault> {
+    let mut ages = BTreeMap::new();
+    for state in State::ALL {
+        if let Some(oldest) = first(connection, FIRST, state, now)?
+            && let Some(newest) = first(connection, LAST, state, now)?
+        {
+            ages.insert(state, (oldest.submitted_at, newest.submitted_at));
+        }
+    }
+    Ok(ages)
+}
+
+/// The job that is ready and was submitted first.
+fn oldest(connection: &Connection, now: i64) -> Result<Option<Oldest>, Fault> {
+    first(connection, FIRST, State::Ready, now)
+}
+
+/// The first job in the order of `sql` that has not expired.
+fn first(connection: &Connection, sql: &str, state: State, now: i64) -> Result<Option<Oldest>, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(named_params! {":state": state.as_str(), ":now": now})?;
+    for _ in 0..=EXPIRED_PASSED {
+        let Some(row) = rows.next()? else { break };
+        if row.get::<_, Option<bool>>(3)? != Some(true) {
+            let (id, submitted_at) = (JobId::from_bytes(row.get(0)?), time(row.get(2)?)?);
+            return Ok(Some(Oldest { id, tube: tube(row.get(1)?)?, submitted_at }));
+        }
+    }
+    Ok(None)
+}
+
+/// How many hours are looked back.
+const HOURS: [u32; 2] = [1, 24];
+/// As many jobs that have expired are looked at; the others are counted as if they had not.
+const EXPIRED_COUNTED: i64 = 100_000;
+
+const ENDED: &str = "
+    SELECT COUNT(*) FROM (
+        SELECT 1 FROM jobs INDEXED BY jobs_ended
+        WHERE state = :state AND finished_at IS NOT NULL AND finished_at > :since LIMIT :most)";
+
+const HAVE_EXPIRED: &str = "
+    SELECT state, tube, submitted_at, MAX(expires_at, submitted_at) FROM jobs INDEXED BY jobs_expiring
+    WHERE expires_at IS NOT NULL AND expires_at <= :now
+    ORDER BY expires_at LIMIT :most";
+
+fn hours_before(now: i64, hours: u32) -> i64 {
+    now.saturating_sub(i64::from(hours) * 3_600_000)
+}
+
+/// How many jobs ended in the last hours.
+fn recent(connection: &Connection, now: i64) -> Result<Vec<Recent>, Fault> {
+    let mut statement = connection.prepare_cached(ENDED)?;
+    let mut count = |state: State, hours| {
+        let since = hours_before(now, hours);
+        let named = named_params! {":state": state.as_str(), ":since": since, ":most": COUNTED};
+        Ok((state, statement.query_row(named, |row| row.get(0))?))
+    };
+    let mut recent = |hours| {
+        let ended = State::ALL.into_iter().filter(|state| state.is_final()).map(|state| count(state, hours));
+        Ok(Recent { hours, jobs: ended.collect::<Result<_, Fault>>()? })
+    };
+    HOURS.into_iter().map(&mut recent).collect()
+}
+
+/// Has the status tell of jobs that have expired as if somebody had cancelled them already.
+fn expire(connection: &Connection, status: &mut Status, now: i64) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(HAVE_EXPIRED)?;
+    let mut rows = statement.query(named_params! {":now": now, ":most": EXPIRED_COUNTED})?;
+    while let Some(row) = rows.next()? {
+        let state: State = row.get::<_, String>(0)?.parse().map_err(|error| Fault::corrupt("a job's state", error))?;
+        let (submitted_at, ended_at) = (time(row.get(2)?)?, row.get::<_, i64>(3)?);
+        for (state, change) in [(state, -1), (State::Cancelled, 1)] {
+            let jobs = status.states.entry(state).or_default();
+            *jobs = jobs.saturating_add_signed(change);
+        }
+        let tube = tube(row.get(1)?)?;
+        if let Some(states) = status.tubes.get_mut(&tube) {
+            if let Some(jobs) = states.get_mut(&state) {
+                *jobs = jobs.saturating_sub(1);
+            }
+            states.retain(|_, jobs| *jobs > 0);
+            if states.is_empty() {
+                status.tubes.remove(&tube);
+            }
+        }
+        let (oldest, newest) = status.ages.entry(State::Cancelled).or_insert((submitted_at, submitted_at));
+        (*oldest, *newest) = ((*oldest).min(submitted_at), (*newest).max(submitted_at));
+        for recent in status.recent.iter_mut().filter(|recent| ended_at > hours_before(now, recent.hours)) {
+            *recent.jobs.entry(State::Cancelled).or_default() += 1;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::{Decision, Document, Span, Verdict};
-    use crate::queue::Queue;
     use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
-    use crate::queue::sqlite::ledger::tests::Strangers;
+    use crate::queue::{Jobs, Work};
     use std::time::Duration;
 
     #[tokio::test]
@@ -149,21 +253,6 @@ mod tests {
         assert!(has_work("a").await, "one runs elsewhere, and may come back");
         fixture.settle("c", &lease, failed(), Decision::Bury).await.unwrap();
         assert!(!has_work("a").await);
-    }
-
-    #[tokio::test]
-    async fn the_jobs_of_a_server_are_not_counted() {
-        let fixture = Fixture::new();
-        Strangers::beside(&fixture).await;
-        fixture.submit(document()).await;
-        fixture.advance(Duration::from_secs(60));
-        let alone = Fixture::new();
-        alone.submit(document()).await;
-        alone.advance(Duration::from_secs(60));
-        let (status, expected) = (fixture.queue.status().await.unwrap(), alone.queue.status().await.unwrap());
-        let id = expected.oldest.as_ref().map(|oldest| oldest.id).unwrap();
-        let oldest = status.oldest.clone().map(|oldest| crate::queue::Oldest { id, ..oldest });
-        assert_eq!(crate::queue::Status { oldest, ..status }, expected);
     }
 
     #[tokio::test]
@@ -252,10 +341,10 @@ mod tests {
     fn no_step_looks_at_all_jobs() {
         let fixture = Fixture::new();
         for (sql, step) in [
-            (ages::FIRST, "jobs USING INDEX jobs_state (state=?)"),
-            (ages::LAST, "jobs USING INDEX jobs_state (state=?)"),
-            (lately::ENDED, "jobs USING COVERING INDEX jobs_ended (state=? AND finished_at>?)"),
-            (lately::HAVE_EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
+            (FIRST, "jobs USING INDEX jobs_state (state=?)"),
+            (LAST, "jobs USING INDEX jobs_state (state=?)"),
+            (ENDED, "jobs USING COVERING INDEX jobs_ended (state=? AND finished_at>?)"),
+            (HAVE_EXPIRED, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
             (HAS_WORK, "jobs USING INDEX jobs_expiring (expires_at>? AND expires_at<?)"),
         ] {
             let plan = fixture.plan(sql);

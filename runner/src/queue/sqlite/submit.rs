@@ -1,26 +1,24 @@
 //! Taking jobs in.
 
+use super::columns::UNTIL_ENDED;
 use super::fault::Fault;
-use super::settle;
+use super::{modules, settle};
 use crate::job::{Digest, Document, JobId, State, Unique, UniqueFor, When};
 use crate::queue::{QueueError, Submission};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-/// `unique_until` of a job that holds its key until it has ended.
-pub(super) const UNTIL_ENDED: i64 = i64::MAX;
-
 const INSERT: &str = "
     INSERT INTO jobs (id, state, tube, host, priority, algorithm, submitted_at, ready_at, expires_at, unique_key,
-        unique_until, seed_pinned, max_attempts)
+        unique_until, seed_pinned, max_attempts, module)
     VALUES (:id, :state, :tube, :host, :priority, :algorithm, :submitted_at, :ready_at, :expires_at, :unique_key,
-        :unique_until, :seed_pinned, :max_attempts)";
+        :unique_until, :seed_pinned, :max_attempts, :module)";
 
-/// What an id was submitted with: its digest, if the document was changed or deleted since, else the document; and
-/// whether it was a server that was to have it.
+/// What an id was submitted with: its digest, if the document was changed or deleted since, else the
+/// document.
 const SUBMITTED: &str = "
-    SELECT submitted_as, json, unicode(host) IS 1 FROM jobs JOIN documents USING (seq) WHERE id = ?1
-    UNION ALL SELECT document, NULL, FALSE FROM forgotten WHERE id = ?1";
+    SELECT submitted_as, json FROM jobs JOIN documents USING (seq) WHERE id = ?1
+    UNION ALL SELECT document, NULL FROM forgotten WHERE id = ?1";
 
 /// A job that has expired and only waits for a claim to cancel it has as good as ended.
 const HOLDER: &str = "
@@ -64,26 +62,19 @@ pub(super) fn submit(connection: &Connection, jobs: &[Prepared], now: Timestamp)
     Ok(())
 }
 
-/// Whether the id was submitted with this document, and to this queue; nothing if it never was submitted.
+/// Whether the id was submitted with this document; nothing if it never was submitted.
 fn is_known(connection: &Connection, id: JobId, json: &str) -> Result<Option<bool>, Fault> {
     let known = connection.prepare_cached(SUBMITTED)?.query_row([id.as_bytes()], |row| {
-        let is_same = match row.get::<_, Option<[u8; 32]>>(0)? {
+        Ok(match row.get::<_, Option<[u8; 32]>>(0)? {
             Some(digest) => digest == *Digest::of(json).as_bytes(),
             None => row.get_ref(1)?.as_str()? == json,
-        };
-        Ok(is_same && !row.get::<_, bool>(2)?)
+        })
     });
     Ok(known.optional()?)
 }
 
 /// Adds a job that is not known.
-pub(super) fn insert(
-    connection: &Connection,
-    id: JobId,
-    document: &Document,
-    json: &str,
-    now: Timestamp,
-) -> Result<(), Fault> {
+fn insert(connection: &Connection, id: JobId, document: &Document, json: &str, now: Timestamp) -> Result<(), Fault> {
     let millis = now.as_millisecond();
     let ready_at = document.ready_at(now).as_millisecond();
     let state = match document.hold {
@@ -108,6 +99,7 @@ pub(super) fn insert(
         ":unique_until": unique_until,
         ":seed_pinned": document.seed.is_some(),
         ":max_attempts": document.max_attempts,
+        ":module": modules::pinned(connection, document)?.as_ref().map(Digest::as_bytes),
     })?;
     let seq = connection.last_insert_rowid();
     connection.prepare_cached("INSERT INTO documents VALUES (?1, ?2)")?.execute((seq, json))?;
@@ -132,7 +124,8 @@ fn claim_key(connection: &Connection, unique: &Unique, now: Timestamp) -> Result
     if let Some(holder) = key_holder(connection, &unique.key, now.as_millisecond())? {
         return Err(QueueError::NotUnique { key: unique.key.clone(), holder }.into());
     }
-    // Where no worker runs nobody else writes that down, and whoever has the key next would look at all of them.
+    // Where no worker runs nobody else writes that down, and whoever has the key next would look at all of
+    // them.
     let named = named_params! {":key": unique.key, ":until_ended": UNTIL_ENDED, ":now": now.as_millisecond()};
     let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     if let Some((seq, ended)) = connection.prepare_cached(EXPIRED_HOLDER)?.query_row(named, place).optional()? {
@@ -156,23 +149,10 @@ pub(super) fn key_holder(connection: &Connection, key: &str, now: i64) -> Result
 mod tests {
     use super::*;
     use crate::job::Span;
-    use crate::queue::Queue;
+    use crate::queue::Jobs;
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document};
-    use crate::queue::sqlite::ledger::tests::Strangers;
     use std::time::Duration;
-
-    #[tokio::test]
-    async fn an_id_that_is_a_servers_jobs_is_not_submitted_already() {
-        let fixture = Fixture::new();
-        let strangers = Strangers::beside(&fixture).await;
-        for &id in strangers.ids() {
-            let document = fixture.find(id).await.document;
-            let refused = fixture.queue.submit(vec![Submission { id, document }]).await;
-            assert!(matches!(refused, Err(QueueError::IdTaken(taken)) if taken == id), "{refused:?}");
-        }
-        strangers.assert_unchanged(&fixture);
-    }
 
     #[tokio::test]
     async fn a_queue_that_is_opened_again_has_kept_everything() {

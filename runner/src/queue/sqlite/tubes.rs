@@ -1,7 +1,7 @@
 //! Tubes that are paused. A pause whose time has come is as good as none.
 
+use super::columns::time;
 use super::fault::Fault;
-use super::records::time;
 use crate::job::Tube;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
@@ -83,9 +83,9 @@ pub(super) fn next_end(connection: &Connection, after: i64) -> Result<Option<i64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Queue;
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
+    use crate::queue::{Jobs, Work};
 
     #[tokio::test]
     async fn a_pause_survives_a_restart() {

@@ -3,55 +3,35 @@
 //! This process's own commits are announced by its writer. Those of other processes are seen in SQLite's
 //! `data_version`, which one thread reads again and again, but only while somebody waits.
 
-use super::Sharing;
 use super::fault::{Fault, no_thread};
-use rusqlite::Connection;
+use super::open::Sharing;
+use super::threads::Changes;
+use super::{Shared, tubes};
+use crate::queue::Watch;
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often other processes' commits are looked for.
 const PERIOD: Duration = Duration::from_millis(10);
 /// The same where each look is three requests to a file server, and keeps others from committing meanwhile.
 const SHARED_PERIOD: Duration = Duration::from_millis(100);
 
-/// Counts changes, so that one that comes before the wait for it is not missed.
-pub(super) struct Changes {
-    generation: watch::Sender<u64>,
-}
-
-impl Changes {
-    /// None so far.
-    pub(super) fn new() -> Self {
-        Self { generation: watch::Sender::new(0) }
-    }
-
-    /// There was one more.
-    pub(super) fn announce(&self) {
-        self.generation.send_modify(|generation| *generation += 1);
-    }
-
-    /// How many there were.
-    pub(super) fn generation(&self) -> u64 {
-        *self.generation.borrow()
-    }
-
-    /// Waits, for at most `limit`, until there are others than `seen`.
-    pub(super) async fn wait(&self, seen: u64, limit: Duration) {
-        let mut receiver = self.generation.subscribe();
-        let _ = tokio::time::timeout(limit, receiver.wait_for(|generation| *generation != seen)).await;
-    }
-}
+const NEXT_DUE: &str = "
+    SELECT ready_at FROM jobs INDEXED BY jobs_delayed
+    WHERE state = 'delayed' AND ready_at > ?1
+    ORDER BY ready_at LIMIT 1";
 
 /// The thread that looks for other processes' commits.
 pub(super) struct Watcher {
-    shared: Arc<Shared>,
+    wanted: Arc<Wanted>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct Wanted {
     demand: Mutex<Demand>,
     changed: Condvar,
 }
@@ -62,14 +42,14 @@ struct Demand {
     closed: bool,
 }
 
-impl Shared {
+impl Wanted {
     fn lock(&self) -> MutexGuard<'_, Demand> {
         self.demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// As long as this lives, the thread looks.
-pub(super) struct Waiting(Arc<Shared>);
+pub(super) struct Waiting(Arc<Wanted>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
@@ -85,27 +65,27 @@ impl Watcher {
             Sharing::ManyMachines => SHARED_PERIOD,
         };
         let version = data_version(&connection)?;
-        let shared = Arc::new(Shared::default());
-        let watched = Arc::clone(&shared);
+        let wanted = Arc::new(Wanted::default());
+        let watched = Arc::clone(&wanted);
         let thread = std::thread::Builder::new()
             .name("queue-watcher".to_owned())
             .spawn(move || watch(&connection, version, period, &watched, &changes))
             .map_err(|error| no_thread(&error))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { wanted, thread: Some(thread) })
     }
 
     /// Has the thread look, first of all for what came since it last did.
     pub(super) fn look(&self) -> Waiting {
-        self.shared.lock().waiting += 1;
-        self.shared.changed.notify_one();
-        Waiting(Arc::clone(&self.shared))
+        self.wanted.lock().waiting += 1;
+        self.wanted.changed.notify_one();
+        Waiting(Arc::clone(&self.wanted))
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_one();
+        self.wanted.lock().closed = true;
+        self.wanted.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -116,10 +96,10 @@ fn data_version(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
-fn watch(connection: &Connection, mut version: i64, period: Duration, shared: &Shared, changes: &Changes) {
+fn watch(connection: &Connection, mut version: i64, period: Duration, wanted: &Wanted, changes: &Changes) {
     loop {
         let idle = |demand: &mut Demand| demand.waiting == 0 && !demand.closed;
-        let demand = shared.changed.wait_while(shared.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let demand = wanted.changed.wait_while(wanted.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if demand.closed {
             return;
         }
@@ -131,10 +111,59 @@ fn watch(connection: &Connection, mut version: i64, period: Duration, shared: &S
             version = now;
             changes.announce();
         }
-        let demand = shared.lock();
+        let demand = wanted.lock();
         if !demand.closed {
-            let _ = shared.changed.wait_timeout(demand, period);
+            let _ = wanted.changed.wait_timeout(demand, period);
         }
+    }
+}
+
+/// When the next job becomes due that was not due at `after`, or the next pause ends that had not ended
+/// then.
+fn next_due(connection: &Connection, after: i64) -> Result<Option<i64>, Fault> {
+    let job = connection.prepare_cached(NEXT_DUE)?.query_row([after], |row| row.get(0)).optional()?;
+    Ok(job.into_iter().chain(tubes::next_end(connection, after)?).min())
+}
+
+/// Waits for commits, of whatever process, for delayed jobs to become due, and for pauses to end.
+pub(super) struct Subscription {
+    shared: Arc<Shared>,
+    /// Changes up to this one are known.
+    generation: u64,
+    /// Jobs that were due at this time, in milliseconds, are known, and so are pauses that had ended.
+    due: i64,
+}
+
+impl Subscription {
+    /// Everything up to now is known.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let mut subscription = Self { shared, generation: 0, due: 0 };
+        subscription.catch_up();
+        subscription
+    }
+
+    fn catch_up(&mut self) {
+        self.generation = self.shared.changes.generation();
+        self.due = (self.shared.clock)().as_millisecond();
+    }
+}
+
+#[async_trait]
+impl Watch for Subscription {
+    async fn changed(&mut self, limit: Duration) {
+        let known = self.due;
+        let _looking = self.shared.watcher.look();
+        let due = self.shared.reader.call(move |connection| next_due(connection, known)).await;
+        let limit = match due {
+            Ok(Some(due)) => {
+                let wait = due.saturating_sub((self.shared.clock)().as_millisecond());
+                limit.min(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+            }
+            // If the queue cannot be read, the caller's next step will say so.
+            Ok(None) | Err(_) => limit,
+        };
+        self.shared.changes.wait(self.generation, limit).await;
+        self.catch_up();
     }
 }
 
@@ -142,7 +171,7 @@ fn watch(connection: &Connection, mut version: i64, period: Duration, shared: &S
 mod tests {
     use crate::queue::sqlite::SqliteQueue;
     use crate::queue::sqlite::fixture::{Fixture, document, worker};
-    use crate::queue::{Interest, Queue, Submission, Watch};
+    use crate::queue::{Jobs, Queue, Submission, Watch, Work};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
@@ -168,7 +197,7 @@ mod tests {
     async fn a_change_between_a_claim_and_the_wait_is_not_missed() {
         let fixture = Fixture::new();
         let other = open(&fixture);
-        let mut watch = fixture.queue.watch(Interest::Anything);
+        let mut watch = fixture.queue.watch();
         for elsewhere in [false, true] {
             settle_down(&mut watch).await;
             assert!(fixture.claim("a").await.is_none());
@@ -184,7 +213,7 @@ mod tests {
     async fn a_commit_through_another_handle_wakes_the_waiting() {
         let fixture = Fixture::new();
         let other = Arc::new(open(&fixture));
-        let mut watch = fixture.queue.watch(Interest::Anything);
+        let mut watch = fixture.queue.watch();
         let mut delays = Vec::new();
         for _ in 0..5 {
             settle_down(&mut watch).await;
@@ -206,10 +235,17 @@ mod tests {
     async fn nothing_new_is_waited_for_until_the_limit() {
         let fixture = Fixture::new();
         fixture.queue.register(&worker("a")).await.unwrap();
-        let mut watch = fixture.queue.watch(Interest::Anything);
+        let mut watch = fixture.queue.watch();
         settle_down(&mut watch).await;
         assert!(fixture.claim("a").await.is_none(), "a claim that finds nothing is no change");
         let limit = Duration::from_millis(150);
         assert!(waited(&mut watch, limit).await >= limit);
+    }
+
+    #[test]
+    fn the_next_due_job_is_the_first_in_an_index() {
+        let plan = Fixture::new().plan(super::NEXT_DUE);
+        assert!(plan.contains("jobs USING COVERING INDEX jobs_delayed (ready_at>?)"), "{plan}");
+        assert!(!plan.contains("SCAN") && !plan.contains("TEMP"), "{plan}");
     }
 }

@@ -1,18 +1,21 @@
-//! The one thread that writes: whatever waits is committed together.
+//! A thread that writes: what waits is committed together.
 //!
-//! A commit costs an fsync, whether it holds one command or two hundred. So the thread takes all commands that
-//! are waiting into one transaction, each of several in a savepoint of its own, and answers them after the commit: an
-//! answer means that it is on disk.
+//! A commit costs nearly the same, whether it holds one command or two hundred. So the thread takes all commands that
+//! are waiting into one transaction, each of several in a savepoint of its own, and answers them after the commit.
 //!
-//! What is about many jobs has a transaction to itself and no savepoint. A savepoint keeps every page as it was before,
-//! in memory, and SQLite goes through all of them at the end of each statement that has a trigger: with ids that are
-//! spread over a long index, that is as many pages as rows.
+//! An answer means that the change is on disk, except for claims, beats and reports. With a write-ahead log no commit
+//! is synced under the file's lock: a second thread (`syncer`) syncs the log after it, and then answers. So a claim
+//! never waits for the disk, and a loss of power undoes whole commits only. In shared mode every commit is synced.
+//!
+//! A command about many jobs has a transaction to itself and no savepoint. A savepoint keeps every page as
+//! it was before, in memory, and SQLite goes through all of them at the end of each statement that has a
+//! trigger.
 
 use super::fault::Fault;
-use super::lane::Lane;
-use super::locked::{self, Locked};
+use super::open::{self, Locked, Sharing};
+use super::syncer::Syncer;
+use super::threads::{Changes, Lane, stopped};
 use super::timings::Tally;
-use super::watch::Changes;
 use crate::queue::QueueError;
 use rusqlite::Connection;
 use std::io;
@@ -25,21 +28,37 @@ use tokio::sync::{mpsc, oneshot};
 /// The most commands that one transaction holds.
 const GROUP: usize = 256;
 
-/// The way to the writing thread.
+/// A command about at most so many jobs is done among others. A claim is always.
+pub(super) const FEW: usize = 128;
+
+/// When a change must be on disk. In shared mode it always is before the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Durable {
+    /// With some later change.
+    Later,
+    /// Within a second.
+    Soon,
+    /// Before the answer.
+    Now,
+}
+
+/// The way to a writing thread.
 pub(super) struct Writer {
     lane: Lane<Box<dyn Command>>,
     path: PathBuf,
     locked: Locked,
+    /// How often the log was synced.
+    #[cfg(test)]
+    syncs: Arc<std::sync::atomic::AtomicU32>,
 }
-
-/// Jobs that a command may be about and still be done among others. One that is about more has a transaction to itself,
-/// but for what a worker may have at most: it is claimed, given back and taken over among others.
-pub(super) const FEW: usize = 128;
 
 /// What the thread is asked to do.
 trait Command: Send {
     /// Whether it has a transaction to itself.
     fn is_alone(&self) -> bool;
+
+    /// When its change must be on disk.
+    fn durable(&self) -> Durable;
 
     /// Does the work; whether it is to be kept, with what it has added to the tally.
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool;
@@ -48,27 +67,29 @@ trait Command: Send {
     fn answer(self: Box<Self>, committed: Result<(), &QueueError>, path: &Path);
 }
 
-struct Call<T, F, D> {
+struct Call<T, F> {
     alone: bool,
+    durable: Durable,
     work: Option<F>,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, QueueError>>,
-    /// Takes what would have been the answer, or nothing if it never came to that, if the command has failed.
-    doubt: D,
 }
 
-impl<T, F, D> Command for Call<T, F, D>
+impl<T, F> Command for Call<T, F>
 where
     T: Send,
     F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send,
-    D: FnOnce(Option<T>) + Send,
 {
     fn is_alone(&self) -> bool {
         self.alone
     }
 
+    fn durable(&self) -> Durable {
+        self.durable
+    }
+
     fn run(&mut self, connection: &Connection, tally: &mut Tally) -> bool {
-        // Work that nobody waits for any more is not begun: a job must not be leased to a caller who has gone.
+        // Work whose caller has gone is not begun: a job must not be leased to a caller who has gone.
         if let Some(work) = self.work.take().filter(|_| !self.reply.is_closed()) {
             self.result = Some(work(connection, tally));
         }
@@ -76,29 +97,47 @@ where
     }
 
     fn answer(self: Box<Self>, committed: Result<(), &QueueError>, path: &Path) {
-        let (value, why) = match (self.result, committed) {
-            (Some(Ok(value)), Ok(())) => return drop(self.reply.send(Ok(value))),
+        let answer = match (self.result, committed) {
             (None, Ok(())) => return,
-            (Some(Err(fault)), _) => (None, fault.at(path)),
-            (Some(Ok(value)), Err(why)) => (Some(value), why.clone()),
-            (None, Err(why)) => (None, why.clone()),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Err(fault)), _) => Err(fault.at(path)),
+            (Some(Ok(_)) | None, Err(why)) => Err(why.clone()),
         };
-        (self.doubt)(value);
-        let _ = self.reply.send(Err(why));
+        let _ = self.reply.send(answer);
     }
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, path: &Path, changes: Arc<Changes>) -> Result<Self, Fault> {
-        let file = Opened::at(path)?;
+    pub(super) fn start(
+        connection: Connection,
+        path: &Path,
+        sharing: Sharing,
+        changes: Arc<Changes>,
+    ) -> Result<Self, Fault> {
+        let syncer = match sharing {
+            Sharing::OneMachine => Some(Syncer::start(path)?),
+            Sharing::ManyMachines => None,
+        };
+        if syncer.is_some() {
+            connection.pragma_update(None, "synchronous", "normal")?;
+        }
+        #[cfg(test)]
+        let syncs = syncer.as_ref().map(|syncer| Arc::clone(&syncer.syncs)).unwrap_or_default();
+        let mut thread = Thread { connection, changes, file: Opened::at(path)?, syncer };
         let locked = Locked::default();
         let found = locked.clone();
         let lane = Lane::start("queue-writer", move |commands| {
             found.watch_this_thread();
-            serve(&connection, commands, &changes, &file);
+            thread.serve(commands);
         })?;
-        Ok(Self { lane, path: path.to_owned(), locked })
+        Ok(Self {
+            lane,
+            path: path.to_owned(),
+            locked,
+            #[cfg(test)]
+            syncs,
+        })
     }
 
     /// How others' locks have kept the thread from the file.
@@ -106,80 +145,38 @@ impl Writer {
         &self.locked
     }
 
-    /// Runs `work` in a transaction and returns what it returned, once that is on disk; if it fails, nothing of
-    /// it is kept.
-    pub(super) async fn call<T, F>(&self, work: F) -> Result<T, QueueError>
+    /// Runs `work`, which is about so many jobs, in a transaction, and returns what it returned once that
+    /// is as durable as asked for. If it fails, nothing of it is kept. What it adds to the tally is counted
+    /// at the end of the transaction, together with what the rest of the group has added.
+    pub(super) async fn call<T, F>(&self, jobs: usize, durable: Durable, work: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
     {
-        self.call_or_doubt(work, drop).await
+        let (reply, answer) = oneshot::channel();
+        let alone = jobs > FEW;
+        self.lane.send(Box::new(Call { alone, durable, work: Some(work), result: None, reply })).await;
+        answer.await.unwrap_or_else(|_| Err(stopped(&self.path)))
     }
 
-    /// The same; if it fails, `doubt` is called before anything else is done. It is given what the work has returned if
-    /// it was the commit that failed, which does not say that it was not made.
-    pub(super) async fn call_or_doubt<T, F, D>(&self, work: F, doubt: D) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
-        D: FnOnce(Option<T>) + Send + 'static,
-    {
-        self.send(false, move |connection, _| work(connection), doubt).await
-    }
-
-    /// The same for work on so many jobs, which may be more than [`FEW`].
-    pub(super) async fn call_for<T, F>(&self, jobs: usize, work: F) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
-    {
-        self.send(jobs > FEW, move |connection, _| work(connection), drop).await
-    }
-
-    /// The same for work that somebody repeats who has to know after `patience` if the file is locked: the connection
-    /// waits for longer than that.
+    /// The same for a small change whose caller has to know after `patience` if the file is locked: the
+    /// connection waits for longer than that.
     pub(super) async fn call_unless_locked<T, F>(&self, patience: Duration, work: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
     {
         tokio::select! {
             biased;
-            answer = self.call(work) => answer,
+            answer = self.call(1, Durable::Later, work) => answer,
             () = self.locked.after(patience) => {
                 Err(QueueError::Busy(format!("queue {}: another process keeps the file locked", self.path.display())))
             }
         }
     }
-
-    /// The same for work that ends attempts: what it adds to the tally is counted at the end of the transaction,
-    /// together with what the rest of the group has added.
-    pub(super) async fn call_and_count<T, F>(&self, work: F) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
-    {
-        self.send(false, work, drop).await
-    }
-
-    async fn send<T, F, D>(&self, alone: bool, work: F, doubt: D) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection, &mut Tally) -> Result<T, Fault> + Send + 'static,
-        D: FnOnce(Option<T>) + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        self.lane.send(Box::new(Call { alone, work: Some(work), result: None, reply, doubt })).await;
-        answer.await.unwrap_or_else(|_| Err(stopped(&self.path)))
-    }
 }
 
-/// What is said when a thread of the queue is no more, which only a bug brings about.
-pub(super) fn stopped(path: &Path) -> QueueError {
-    QueueError::Backend(format!("queue {}: its thread has stopped; see the log, and restart", path.display()))
-}
-
-/// The file that is written to, which may no longer be the one in its place.
+/// The file that is written to, which may have been removed or replaced since.
 struct Opened {
     path: PathBuf,
     identity: (u64, u64),
@@ -191,7 +188,7 @@ impl Opened {
         Ok(Self { path: path.to_owned(), identity })
     }
 
-    /// What is accepted by a file that nobody can find any more is lost.
+    /// What a file accepts that nobody can find any more is lost.
     fn check(&self) -> Result<(), Fault> {
         match identity(&self.path) {
             Ok(found) if found == self.identity => Ok(()),
@@ -212,27 +209,79 @@ fn unseen(error: &io::Error) -> Fault {
     Fault::Unusable(format!("it cannot be looked at: {error}"))
 }
 
-fn serve(connection: &Connection, mut commands: mpsc::Receiver<Box<dyn Command>>, changes: &Changes, file: &Opened) {
-    let mut group = Vec::with_capacity(GROUP);
-    while !group.is_empty() || commands.blocking_recv_many(&mut group, GROUP) > 0 {
-        let together = together(&group);
-        let before = connection.total_changes();
-        let done = file.check().and_then(|()| commit(connection, &mut group[..together]));
-        let committed = done.map_err(|fault| {
-            if !connection.is_autocommit() {
-                let _ = connection.execute_batch("ROLLBACK");
+/// What the writing thread has.
+struct Thread {
+    connection: Connection,
+    changes: Arc<Changes>,
+    file: Opened,
+    /// Syncs the write-ahead log, if there is one.
+    syncer: Option<Syncer>,
+}
+
+impl Thread {
+    fn serve(&mut self, mut commands: mpsc::Receiver<Box<dyn Command>>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while !group.is_empty() || commands.blocking_recv_many(&mut group, GROUP) > 0 {
+            let together = together(&group);
+            let before = self.connection.total_changes();
+            let done = self
+                .file
+                .check()
+                .and_then(|()| self.mend())
+                .and_then(|()| in_transaction(&self.connection, &mut group[..together]));
+            let committed = done.map_err(|fault| {
+                if !self.connection.is_autocommit() {
+                    let _ = self.connection.execute_batch("ROLLBACK");
+                }
+                fault.at(&self.file.path)
+            });
+            let has_changed = self.connection.total_changes() != before;
+            if has_changed {
+                self.changes.announce();
+                if committed.is_err() {
+                    clear_log(&self.connection, "TRUNCATE");
+                }
             }
-            fault.at(&file.path)
-        });
-        if connection.total_changes() != before {
-            changes.announce();
-            if committed.is_err() {
-                clear_log(connection, "TRUNCATE");
-            }
+            self.answer(group.drain(..together), committed.as_ref().map(|&()| ()), has_changed);
         }
-        for command in group.drain(..together) {
-            command.answer(committed.as_ref().map(|&()| ()), &file.path);
+    }
+
+    /// Answers commands, and those that promise durability once the log is synced.
+    fn answer(
+        &self,
+        commands: impl Iterator<Item = Box<dyn Command>>,
+        committed: Result<(), &QueueError>,
+        has_changed: bool,
+    ) {
+        let path = &self.file.path;
+        let (Some(syncer), Ok(())) = (&self.syncer, committed) else {
+            commands.for_each(|command| command.answer(committed, path));
+            return;
+        };
+        let (durable, others): (Vec<_>, Vec<_>) = commands.partition(|command| command.durable() == Durable::Now);
+        let owes = has_changed && others.iter().any(|command| command.durable() == Durable::Soon);
+        if !durable.is_empty() {
+            let path = path.clone();
+            syncer.now(Box::new(move |synced| {
+                let unsynced = |error| Fault::Unusable(format!("its log cannot be synced: {error}")).at(&path);
+                let synced = synced.map_err(unsynced);
+                durable.into_iter().for_each(|command| command.answer(synced.as_ref().map(|&()| ()), &path));
+            }));
+        } else if owes {
+            syncer.soon();
         }
+        others.into_iter().for_each(|command| command.answer(Ok(()), path));
+    }
+
+    /// After a sync that failed, brings everything in the log to its place, which syncs it anew.
+    fn mend(&self) -> Result<(), Fault> {
+        let Some(syncer) = self.syncer.as_ref().filter(|syncer| syncer.has_failed()) else { return Ok(()) };
+        let is_busy: bool = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if is_busy {
+            return Err(Fault::Unusable("its log could not be synced, and is in use: try again".to_owned()));
+        }
+        syncer.is_mended();
+        Ok(())
     }
 }
 
@@ -241,14 +290,15 @@ fn together(group: &[Box<dyn Command>]) -> usize {
     group.iter().position(|command| command.is_alone()).unwrap_or(group.len()).max(1)
 }
 
-fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
+/// Does the commands in one transaction.
+fn in_transaction(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(), Fault> {
     let execute = |sql| connection.prepare_cached(sql)?.execute([]);
     let before = connection.total_changes();
-    if group.iter().any(|command| command.is_alone()) {
+    if group.iter().any(|command| command.is_alone() && command.durable() == Durable::Now) {
         clear_log(connection, "PASSIVE");
     }
     execute("BEGIN IMMEDIATE")?;
-    locked::got();
+    open::got_lock();
     let mut tally = Tally::default();
     if let [command] = group {
         if !command.run(connection, &mut tally) {
@@ -284,12 +334,13 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Command>]) -> Result<(),
     Ok(())
 }
 
-/// Brings what the log holds to its place. Done before much is written, so that nothing but that is in the log should it
-/// fail; done after that, so that a disk which this has filled is as it was.
+/// Brings what the log holds to its place. Done before much is written, so that nothing but that is in the
+/// log should it fail; done after that, so that a disk which this has filled is as it was.
 fn clear_log(connection: &Connection, how: &str) {
-    // If others are in the way, or the disk does not give it, the log stays: nobody may write while readers are waited for.
+    // If others are in the way, or the disk does not give it, the log stays: nobody may write while readers
+    // are waited for.
     let clear = || connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
-    let _ = locked::without_waiting(clear);
+    let _ = open::without_waiting(clear);
 }
 
 fn rolled_back() -> Fault {

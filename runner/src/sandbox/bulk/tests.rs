@@ -67,8 +67,8 @@ fn every_fill_and_copy_is_replaced_and_nothing_else_changes() {
     let rewritten = in_pieces(&module()).unwrap().into_owned();
     wasmparser::validate(&rewritten).unwrap();
     let counts = bulk_instructions(&rewritten);
-    // One instruction in the short way of its helper, and two in the loop and after it; a copy has two loops.
-    // The short segment's stays where it was.
+    // One instruction in the short way of its helper, and two in the loop and after it; a copy has two
+    // loops. The short segment's stays where it was.
     assert_eq!((counts.fills, counts.copies, counts.inits), (3, 2 * 5, 3 + 1));
     let mut guest = Guest::new(&Engine::default(), &rewritten);
     let calls: TypedFunc<(), i32> = guest.instance.get_typed_func(&mut guest.store, "calls").unwrap();

@@ -1,8 +1,8 @@
 //! The `attempt` and `inputs` interfaces of the `algorithm` world.
 
 use super::Host;
-use super::bindings::longboat::algorithm::inputs;
-use super::charge::Interface;
+use super::bindings::longboat::algorithm::{attempt, inputs};
+use super::charge::ITEM;
 use super::io::InputStream;
 use crate::job::{Progress, is_unshowable};
 use wasmtime::component::Resource;
@@ -24,17 +24,21 @@ impl Host {
     }
 }
 
-/// The functions of the `attempt` interface.
-pub(super) fn add(to: &mut Interface<'_>) -> wasmtime::Result<()> {
-    to.with_store("fuel-left", |store, (): ()| Ok((store.get_fuel()?,)))?;
-    to.procedure("progress", |host, (fraction, message): (f64, String)| {
-        host.report(fraction, &message);
+impl attempt::Host for Host {
+    fn fuel_left(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.fuel.saturating_sub(self.burnt))
+    }
+
+    fn progress(&mut self, fraction: f64, message: String) -> wasmtime::Result<()> {
+        self.moved(message.len());
+        self.report(fraction, &message);
         Ok(())
-    })
+    }
 }
 
 impl inputs::Host for Host {
     fn all(&mut self) -> wasmtime::Result<Vec<Resource<InputHandle>>> {
+        self.moved(ITEM * self.inputs.len());
         (0..self.inputs.len()).map(|place| Ok(self.table.push(InputHandle(place))?)).collect()
     }
 }
@@ -42,7 +46,9 @@ impl inputs::Host for Host {
 impl inputs::HostInput for Host {
     fn name(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<String> {
         let place = self.table.get(&input)?.0;
-        Ok(self.inputs[place].0.clone())
+        let name = self.inputs[place].0.clone();
+        self.moved(name.len());
+        Ok(name)
     }
 
     fn size(&mut self, input: Resource<InputHandle>) -> wasmtime::Result<u64> {

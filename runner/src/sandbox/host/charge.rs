@@ -1,160 +1,106 @@
 //! What a guest pays for a call of the host, in fuel.
 //!
-//! A host function runs outside of the code that counts fuel, so each is paid for here: so much for the call, so
-//! much for every byte that it moves either way, and so much for what it has the host's file system do. The prices
-//! follow the time that it takes, where compute burns from two to seven units a nanosecond; the bench `calls` shows how
-//! far they hold.
+//! A host function runs outside of the code that counts fuel. So each owes so much for the call, so much for
+//! every byte that it moves either way, and so much for what it has the host's file system do. What is owed
+//! is taken when the call returns. The prices follow the time that it takes, where compute burns from two to
+//! seven units a nanosecond; the bench `calls` shows how far they hold.
 //!
-//! [`Interface`] is the way by which functions get into the linker, so none is free; sockets, which are answered whatever
-//! their types, charge for themselves.
-
-mod moved;
-mod reply;
-
-pub(super) use moved::Moved;
-pub(super) use reply::Reply;
+//! wasmtime tells of every way between guest and host, also when it grows a memory or gives the thread away. Nothing
+//! may be taken there: the guest's code has its fuel in a register then, and fuel would depend on time. Usually nothing
+//! is owed then. But a call that answers with a list has the guest allocate it before it returns, so the guest may come
+//! to a tick of the epoch while it owes. So only the return of the outermost call takes what is owed.
 
 use super::Host;
-use std::future::Future;
-use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
-use wasmtime::{StoreContextMut, Trap};
+use crate::sandbox::{Metering, turns};
+use async_trait::async_trait;
+use wasmtime::{CallHook, CallHookHandler, Store, StoreContextMut, Trap};
 
 /// A call that does next to nothing: from the guest into the host and back.
 pub(super) const CALL: u64 = 500;
 /// A byte that is copied, hashed or drawn.
 pub(super) const BYTE: u64 = 2;
+/// What an item of a list costs beside its own bytes, in bytes: it is lifted or lowered one by one.
+pub(super) const ITEM: usize = 32;
 
-/// Takes `units` of fuel, or ends the guest if there are not as many left.
-pub(super) fn charge(store: &mut StoreContextMut<'_, Host>, units: u64) -> wasmtime::Result<()> {
-    if !store.data().is_metered {
-        return Ok(());
+impl Host {
+    /// The host, which is owed for a call.
+    pub(super) fn called(&mut self) -> &mut Self {
+        self.owed += CALL;
+        self
     }
-    match store.get_fuel()?.checked_sub(units) {
-        Some(left) => store.set_fuel(left),
+
+    /// Owes the price of so many bytes.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.owed = self.owed.saturating_add(BYTE.saturating_mul(bytes as u64));
+    }
+}
+
+/// Has the guest of a store pay for its calls. Where it does not look at the epoch itself, it also gives its
+/// thread away there: setting the fuel begins a new slice, so a guest that calls again and again would never
+/// come to the end of one.
+pub(in crate::sandbox) fn install(store: &mut Store<Host>, metering: Metering) {
+    match metering {
+        Metering { fuel: false, .. } => {}
+        Metering { epoch: true, .. } => store.call_hook(|mut store, event| pass(&mut store, event).map(|_| ())),
+        Metering { slice, .. } => store.call_hook_async(Turns { slice }),
+    }
+}
+
+struct Turns {
+    slice: Option<u64>,
+}
+
+#[async_trait]
+impl CallHookHandler<Host> for Turns {
+    async fn handle_call_event(&self, mut store: StoreContextMut<'_, Host>, event: CallHook) -> wasmtime::Result<()> {
+        let (was_owed, Some(slice)) = (pass(&mut store, event)?, self.slice) else { return Ok(()) };
+        let burnt = burnt(&store)?;
+        if was_owed && burnt.saturating_sub(store.data().turn_began_at) >= slice {
+            store.data_mut().turn_began_at = burnt;
+            turns::give_way().await;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the host what has been burnt when it is called, and takes what it is owed when it returns. Answers
+/// whether that was anything.
+fn pass(store: &mut StoreContextMut<'_, Host>, event: CallHook) -> wasmtime::Result<bool> {
+    let is_outermost = store.data().depth <= 1;
+    match event {
+        CallHook::CallingHost if is_outermost => {
+            let burnt = burnt(store)?;
+            store.data_mut().burnt = burnt;
+        }
+        CallHook::ReturningFromHost if is_outermost => return settle(store),
+        CallHook::CallingHost | CallHook::ReturningFromHost => {}
+        CallHook::CallingWasm => store.data_mut().depth += 1,
+        CallHook::ReturningFromWasm => {
+            let host = store.data_mut();
+            host.depth = host.depth.saturating_sub(1);
+        }
+    }
+    Ok(false)
+}
+
+fn burnt(store: &StoreContextMut<'_, Host>) -> wasmtime::Result<u64> {
+    Ok(store.data().fuel.saturating_sub(store.get_fuel()?))
+}
+
+/// Takes what is owed, or ends the guest if there is not as much left.
+pub(super) fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<bool> {
+    let host = store.data_mut();
+    let work = host.tree.take_work();
+    let owed = std::mem::take(&mut host.owed).saturating_add(work);
+    if owed == 0 || !host.is_metered {
+        return Ok(false);
+    }
+    match store.get_fuel()?.checked_sub(owed) {
+        Some(left) => store.set_fuel(left)?,
         None => {
             store.set_fuel(0)?;
-            Err(Trap::OutOfFuel.into())
+            return Err(Trap::OutOfFuel.into());
         }
     }
-}
-
-/// An interface of the host's in the making.
-pub(super) struct Interface<'linker> {
-    instance: LinkerInstance<'linker, Host>,
-    yields: bool,
-}
-
-impl<'linker> Interface<'linker> {
-    /// The interface with this full name. With `yields` its functions give the thread away in turn, as the guest's
-    /// own loops do only where they look at the epoch.
-    pub(super) fn new(linker: &'linker mut Linker<Host>, name: &str, yields: bool) -> wasmtime::Result<Self> {
-        Ok(Self { instance: linker.instance(name)?, yields })
-    }
-
-    /// A function that answers.
-    pub(super) fn function<P, R, F>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
-    where
-        P: ComponentNamedList + Lift + Moved + Send + 'static,
-        R: Reply,
-        F: Fn(&mut Host, P) -> R + Copy + Send + Sync + 'static,
-    {
-        self.with_store(name, move |store: &mut StoreContextMut<'_, Host>, params| {
-            let host = store.data_mut();
-            function(host, params).reply(host)
-        })
-    }
-
-    /// A function that answers nothing.
-    pub(super) fn procedure<P, F>(&mut self, name: &str, procedure: F) -> wasmtime::Result<()>
-    where
-        P: ComponentNamedList + Lift + Moved + Send + 'static,
-        F: Fn(&mut Host, P) -> wasmtime::Result<()> + Copy + Send + Sync + 'static,
-    {
-        self.with_store(name, move |store: &mut StoreContextMut<'_, Host>, params| procedure(store.data_mut(), params))
-    }
-
-    /// A function that needs to know how much fuel is left.
-    pub(super) fn with_store<P, R, F>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
-    where
-        P: ComponentNamedList + Lift + Moved + Send + 'static,
-        R: ComponentNamedList + Lower + Moved + Send + 'static,
-        F: Fn(&mut StoreContextMut<'_, Host>, P) -> wasmtime::Result<R> + Copy + Send + Sync + 'static,
-    {
-        if self.yields {
-            self.instance.func_wrap_async(name, move |mut store, params: P| {
-                Box::new(async move {
-                    let answer = paid(&mut store, params, function)?;
-                    take_turns(&mut store).await?;
-                    Ok(answer)
-                })
-            })
-        } else {
-            self.instance.func_wrap(name, move |mut store, params: P| paid(&mut store, params, function))
-        }
-    }
-
-    /// A function that waits. What it answers is less than what it takes, and is paid for with that.
-    pub(super) fn waiting<P, R, F>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
-    where
-        P: ComponentNamedList + Lift + Moved + Send + 'static,
-        R: ComponentNamedList + Lower + Send + 'static,
-        F: for<'a> Fn(StoreContextMut<'a, Host>, P) -> Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>
-            + Copy
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.instance.func_wrap_async(name, move |mut store, params: P| {
-            Box::new(async move {
-                charge(&mut store, CALL + BYTE * params.bytes())?;
-                take_turns(&mut store).await?;
-                Box::into_pin(function(store, params)).await
-            })
-        })
-    }
-
-    /// A resource, with what to do when the guest drops a handle.
-    pub(super) fn resource<T: Send + 'static>(
-        &mut self,
-        name: &str,
-        drop: impl Fn(&mut Host, Resource<T>) -> wasmtime::Result<()> + Send + Sync + 'static,
-    ) -> wasmtime::Result<()> {
-        self.instance.resource(name, ResourceType::host::<T>(), move |mut store, handle| {
-            charge(&mut store, CALL)?;
-            drop(store.data_mut(), Resource::new_own(handle))?;
-            settle(&mut store)
-        })
-    }
-}
-
-fn paid<P: Moved, R: Moved>(
-    store: &mut StoreContextMut<'_, Host>,
-    params: P,
-    function: impl Fn(&mut StoreContextMut<'_, Host>, P) -> wasmtime::Result<R>,
-) -> wasmtime::Result<R> {
-    charge(store, CALL + BYTE * params.bytes())?;
-    let answer = function(store, params)?;
-    charge(store, BYTE * answer.bytes())?;
-    settle(store)?;
-    Ok(answer)
-}
-
-/// Takes what the host's file system had to do.
-fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
-    match store.data_mut().tree.take_work() {
-        0 => Ok(()),
-        work => charge(store, work),
-    }
-}
-
-/// Gives the thread away once the guest has burnt a slice of fuel: setting the fuel at every call begins a new slice,
-/// so a guest that calls the host again and again would never come to the end of one.
-pub(super) async fn take_turns(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
-    let Some(slice) = store.data().slice else { return Ok(()) };
-    let left = store.get_fuel()?;
-    if store.data().turn_began_at.saturating_sub(left) >= slice {
-        store.data_mut().turn_began_at = left;
-        tokio::task::yield_now().await;
-    }
-    Ok(())
+    Ok(true)
 }

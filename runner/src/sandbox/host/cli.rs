@@ -1,12 +1,13 @@
 //! `wasi:cli` and the `process` interface: streams, environment and exit.
 
-use super::Host;
 use super::bindings::longboat::algorithm::process;
 use super::bindings::wasi::cli::{
     environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr, terminal_stdin,
     terminal_stdout,
 };
+use super::charge::ITEM;
 use super::io::{InputStream, OutputStream};
+use super::{ARGUMENTS, Host, RESULT};
 use wasmtime::component::Resource;
 
 /// The guest ended itself with this code; travels as an error, since the call never returns.
@@ -18,17 +19,35 @@ pub struct Exit(pub u32);
 #[derive(Debug)]
 pub enum Terminal {}
 
+impl Host {
+    /// The input named `input`, or else the only one, or else nothing.
+    pub(super) fn standard_input(&self) -> InputStream {
+        let named = self.inputs.iter().find(|(name, _)| name == "input");
+        let only = if let [only] = self.inputs.as_slice() { Some(only) } else { None };
+        match named.or(only) {
+            Some((_, body)) => InputStream::body(body.clone()),
+            None => InputStream::Empty,
+        }
+    }
+
+    pub(super) fn standard_output(&self) -> OutputStream {
+        if self.outputs.stdout.is_some() { OutputStream::Stdout } else { OutputStream::Log }
+    }
+}
+
 impl environment::Host for Host {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.environment.clone())
+        let environment = self.environment.clone();
+        self.moved(environment.iter().map(|(name, value)| ITEM + name.len() + value.len()).sum());
+        Ok(environment)
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
-        Ok(vec!["algorithm".to_owned()])
+        Ok(ARGUMENTS.map(str::to_owned).to_vec())
     }
 
     fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(Some("/result".to_owned()))
+        Ok(Some(RESULT.to_owned()))
     }
 }
 
@@ -50,19 +69,14 @@ impl process::Host for Host {
 
 impl stdin::Host for Host {
     fn get_stdin(&mut self) -> wasmtime::Result<Resource<InputStream>> {
-        let named = self.inputs.iter().find(|(name, _)| name == "input");
-        let only = if let [only] = self.inputs.as_slice() { Some(only) } else { None };
-        let stream = match named.or(only) {
-            Some((_, body)) => InputStream::body(body.clone()),
-            None => InputStream::Empty,
-        };
+        let stream = self.standard_input();
         Ok(self.table.push(stream)?)
     }
 }
 
 impl stdout::Host for Host {
     fn get_stdout(&mut self) -> wasmtime::Result<Resource<OutputStream>> {
-        let stream = if self.stdout.is_some() { OutputStream::Stdout } else { OutputStream::Log };
+        let stream = self.standard_output();
         Ok(self.table.push(stream)?)
     }
 }

@@ -1,90 +1,114 @@
 //! `wasi:clocks` and `wasi:io/poll`: time that follows from what the guest did.
 //!
-//! Both clocks advance by a nanosecond with every unit of fuel and by what a sleep asked for; the sleep takes
-//! that long for real.
+//! Both clocks advance by a nanosecond with every unit of fuel and by what a sleep asked for; the sleep
+//! takes that long for real.
 
 use super::Host;
 use super::bindings::wasi::clocks::wall_clock::Datetime;
-use super::charge::Interface;
+use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
+use super::bindings::wasi::io::poll;
+use super::charge::ITEM;
 use super::io::Pollable;
 use std::time::Duration;
-use wasmtime::StoreContextMut;
 use wasmtime::component::Resource;
 
 /// The most pollables that one call may wait for.
-const MAX_POLLED: usize = 1024;
+pub(super) const MAX_POLLED: usize = 1024;
 
-/// Nanoseconds since the guest started. Where no fuel is counted, only sleeping takes time.
-fn now(store: &StoreContextMut<'_, Host>) -> u64 {
-    let host = store.data();
-    let burnt = store.get_fuel().map_or(0, |left| host.fuel.saturating_sub(left));
-    burnt.saturating_add(host.slept)
+/// A time of the wall clock, from its nanoseconds.
+pub(super) fn datetime(nanoseconds: u64) -> Datetime {
+    Datetime { seconds: nanoseconds / 1_000_000_000, nanoseconds: (nanoseconds % 1_000_000_000) as u32 }
 }
 
-fn wall(store: &StoreContextMut<'_, Host>) -> wasmtime::Result<Datetime> {
-    let start = store.data().clock.as_nanosecond().max(0);
-    let nanoseconds = start.saturating_add(i128::from(now(store)));
-    Ok(Datetime {
-        seconds: u64::try_from(nanoseconds / 1_000_000_000)?,
-        nanoseconds: u32::try_from(nanoseconds % 1_000_000_000)?,
-    })
-}
-
-/// Waits until one of `pollables` is ready, and returns the places of those that are.
-async fn poll(mut store: StoreContextMut<'_, Host>, pollables: Vec<Resource<Pollable>>) -> wasmtime::Result<Vec<u32>> {
-    if pollables.is_empty() || pollables.len() > MAX_POLLED {
-        wasmtime::bail!("from 1 to {MAX_POLLED} things can be waited for at once, not {}", pollables.len());
+impl Host {
+    /// What the monotonic clock shows: nanoseconds since the guest started. Where no fuel is counted, only
+    /// sleeping takes time.
+    pub(super) fn monotonic_time(&self) -> u64 {
+        self.burnt.saturating_add(self.slept)
     }
-    let table = &store.data().table;
-    let pollables = pollables.iter().map(|pollable| table.get(pollable).copied()).collect::<Result<Vec<_>, _>>()?;
-    let first = pollables.iter().map(|pollable| if let Pollable::At(time) = pollable { *time } else { 0 }).min();
-    let missing = first.unwrap_or(0).saturating_sub(now(&store));
-    if missing > 0 {
-        tokio::time::sleep(Duration::from_nanos(missing)).await;
-        let host = store.data_mut();
-        host.slept = host.slept.saturating_add(missing);
+
+    /// What the wall clock shows so many nanoseconds after the start, in nanoseconds since 1970.
+    pub(super) fn wall_time(&self, since_start: u64) -> u64 {
+        let start = u64::try_from(self.clock.as_nanosecond()).unwrap_or(0);
+        start.saturating_add(since_start)
     }
-    let now = now(&store);
-    let is_ready = |pollable: &Pollable| if let Pollable::At(time) = pollable { *time <= now } else { true };
-    Ok((0..).zip(&pollables).filter(|(_, pollable)| is_ready(pollable)).map(|(place, _)| place).collect())
+
+    /// Waits for as long as it is until a time of the monotonic clock.
+    pub(super) async fn sleep_until(&mut self, time: u64) {
+        let missing = time.saturating_sub(self.monotonic_time());
+        if missing > 0 {
+            tokio::time::sleep(Duration::from_nanos(missing)).await;
+            self.slept = self.slept.saturating_add(missing);
+        }
+    }
+
+    fn ready_at(&self, pollable: &Resource<Pollable>) -> wasmtime::Result<u64> {
+        Ok(match self.table.get(pollable)? {
+            Pollable::Ready => 0,
+            Pollable::At(time) => *time,
+        })
+    }
+
+    fn alarm(&mut self, time: u64) -> wasmtime::Result<Resource<Pollable>> {
+        Ok(self.table.push(Pollable::At(time))?)
+    }
 }
 
-/// The functions of `wasi:io/poll`.
-pub(super) fn add_poll(to: &mut Interface<'_>) -> wasmtime::Result<()> {
-    to.resource("pollable", |host, pollable: Resource<Pollable>| {
-        host.table.delete(pollable)?;
+impl poll::Host for Host {
+    /// Waits until one of `pollables` is ready, and returns the places of those that are.
+    async fn poll(&mut self, pollables: Vec<Resource<Pollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.moved(ITEM * pollables.len());
+        if pollables.is_empty() || pollables.len() > MAX_POLLED {
+            wasmtime::bail!("from 1 to {MAX_POLLED} things can be waited for at once, not {}", pollables.len());
+        }
+        let times = pollables.iter().map(|pollable| self.ready_at(pollable)).collect::<wasmtime::Result<Vec<_>>>()?;
+        self.sleep_until(times.iter().copied().min().unwrap_or(0)).await;
+        let now = self.monotonic_time();
+        Ok((0..).zip(times).filter(|(_, time)| *time <= now).map(|(place, _)| place).collect())
+    }
+}
+
+impl poll::HostPollable for Host {
+    fn ready(&mut self, pollable: Resource<Pollable>) -> wasmtime::Result<bool> {
+        Ok(self.ready_at(&pollable)? <= self.monotonic_time())
+    }
+
+    async fn block(&mut self, pollable: Resource<Pollable>) -> wasmtime::Result<()> {
+        let time = self.ready_at(&pollable)?;
+        self.sleep_until(time).await;
         Ok(())
-    })?;
-    to.with_store("[method]pollable.ready", |store, (pollable,): (Resource<Pollable>,)| {
-        let ready = match *store.data().table.get(&pollable)? {
-            Pollable::Ready => true,
-            Pollable::At(time) => time <= now(store),
-        };
-        Ok((ready,))
-    })?;
-    to.waiting("[method]pollable.block", |store, (pollable,): (Resource<Pollable>,)| {
-        Box::new(async move { poll(store, vec![pollable]).await.map(|_| ()) })
-    })?;
-    to.waiting("poll", |store, (pollables,): (Vec<Resource<Pollable>>,)| {
-        Box::new(async move { Ok((poll(store, pollables).await?,)) })
-    })
+    }
+
+    fn drop(&mut self, pollable: Resource<Pollable>) -> wasmtime::Result<()> {
+        self.table.delete(pollable)?;
+        Ok(())
+    }
 }
 
-/// The functions of `wasi:clocks/monotonic-clock`.
-pub(super) fn add_monotonic(to: &mut Interface<'_>) -> wasmtime::Result<()> {
-    to.with_store("now", |store, (): ()| Ok((now(store),)))?;
-    to.with_store("resolution", |_, (): ()| Ok((1_u64,)))?;
-    to.with_store("subscribe-instant", |store, (when,): (u64,)| {
-        Ok((store.data_mut().table.push(Pollable::At(when))?,))
-    })?;
-    to.with_store("subscribe-duration", |store, (duration,): (u64,)| {
-        let when = now(store).saturating_add(duration);
-        Ok((store.data_mut().table.push(Pollable::At(when))?,))
-    })
+impl monotonic_clock::Host for Host {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.monotonic_time())
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<Pollable>> {
+        self.alarm(when)
+    }
+
+    fn subscribe_duration(&mut self, duration: u64) -> wasmtime::Result<Resource<Pollable>> {
+        self.alarm(self.monotonic_time().saturating_add(duration))
+    }
 }
 
-/// The functions of `wasi:clocks/wall-clock`.
-pub(super) fn add_wall(to: &mut Interface<'_>) -> wasmtime::Result<()> {
-    to.with_store("now", |store, (): ()| Ok((wall(store)?,)))?;
-    to.with_store("resolution", |_, (): ()| Ok((Datetime { seconds: 0, nanoseconds: 1 },)))
+impl wall_clock::Host for Host {
+    fn now(&mut self) -> wasmtime::Result<Datetime> {
+        Ok(datetime(self.wall_time(self.monotonic_time())))
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<Datetime> {
+        Ok(datetime(1))
+    }
 }

@@ -3,11 +3,11 @@
 //! Links are not permitted, neither symbolic nor hard ones; `sync` does nothing, since publication syncs
 //! everything at once.
 
-use super::Host;
-use super::bindings::wasi::clocks::wall_clock::Datetime;
 use super::bindings::wasi::filesystem::{preopens, types};
+use super::clocks::datetime;
 use super::io::{InputStream, IoError, MAX_CHUNK, OutputStream};
-use crate::sandbox::tree::{HostFault, NodeId, ROOT, Stat, TreeError};
+use super::{Host, RESULT};
+use crate::sandbox::tree::{HostFault, NodeId, Opening, ROOT, Stat, TreeError};
 use types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, MetadataHashValue,
     NewTimestamp, OpenFlags, PathFlags,
@@ -22,7 +22,8 @@ pub struct Descriptor {
     flags: DescriptorFlags,
 }
 
-/// How far a directory's entries were read. It has no names of its own, which would be memory that nothing counts.
+/// How far a directory's entries were read. It has no names of its own, which would be memory that nothing
+/// counts.
 #[derive(Debug)]
 pub struct Listing {
     directory: NodeId,
@@ -73,6 +74,12 @@ impl Host {
         if descriptor.directory { Ok(descriptor.node) } else { Err(TreeError::NotDirectory) }
     }
 
+    /// The directory that a call gives a path below, which is paid for.
+    fn base(&mut self, descriptor: &Resource<Descriptor>, path: &str) -> FsResult<NodeId> {
+        self.moved(path.len());
+        self.directory(descriptor)
+    }
+
     fn file(&self, descriptor: &Resource<Descriptor>, access: DescriptorFlags) -> FsResult<NodeId> {
         let descriptor = self.descriptor(descriptor)?;
         if descriptor.directory {
@@ -93,12 +100,7 @@ impl Host {
 
     fn describe(&self, node: NodeId) -> FsResult<DescriptorStat> {
         let Stat { directory, size, changed } = self.tree.stat(node)?;
-        let start = self.clock.as_nanosecond().max(0);
-        let changed = start.saturating_add(i128::from(changed));
-        let time = Datetime {
-            seconds: u64::try_from(changed / 1_000_000_000).unwrap_or(u64::MAX),
-            nanoseconds: u32::try_from(changed % 1_000_000_000).unwrap_or(0),
-        };
+        let time = datetime(self.wall_time(changed));
         Ok(DescriptorStat {
             type_: kind(directory),
             link_count: 1,
@@ -177,11 +179,13 @@ impl types::HostDescriptor for Host {
         let mut buffer = vec![0; length.min(MAX_CHUNK) as usize];
         let read = self.tree.read(file, &mut buffer, offset)?;
         buffer.truncate(read);
+        self.moved(read);
         let at_end = offset.saturating_add(read as u64) >= self.tree.stat(file)?.size;
         Ok((buffer, at_end))
     }
 
     fn write(&mut self, file: Resource<Descriptor>, bytes: Vec<u8>, offset: u64) -> FsResult<u64> {
+        self.moved(bytes.len());
         let file = self.file(&file, DescriptorFlags::WRITE)?;
         let chunk = &bytes[..bytes.len().min(MAX_CHUNK as usize)];
         self.tree.write(file, chunk, offset)?;
@@ -196,7 +200,7 @@ impl types::HostDescriptor for Host {
     }
 
     fn create_directory_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
-        let base = self.directory(&base)?;
+        let base = self.base(&base, &path)?;
         self.tree.create_directory(base, &path)
     }
 
@@ -205,7 +209,8 @@ impl types::HostDescriptor for Host {
     }
 
     fn stat_at(&mut self, base: Resource<Descriptor>, _: PathFlags, path: String) -> FsResult<DescriptorStat> {
-        self.describe(self.tree.lookup(self.directory(&base)?, &path)?)
+        let base = self.base(&base, &path)?;
+        self.describe(self.tree.lookup(base, &path)?)
     }
 
     fn set_times_at(
@@ -216,7 +221,8 @@ impl types::HostDescriptor for Host {
         _: NewTimestamp,
         _: NewTimestamp,
     ) -> FsResult<()> {
-        self.tree.lookup(self.directory(&base)?, &path)?;
+        let base = self.base(&base, &path)?;
+        self.tree.lookup(base, &path)?;
         Err(TreeError::NotPermitted)
     }
 
@@ -228,7 +234,8 @@ impl types::HostDescriptor for Host {
         _: Resource<Descriptor>,
         _: String,
     ) -> FsResult<()> {
-        self.tree.lookup(self.directory(&base)?, &path)?;
+        let base = self.base(&base, &path)?;
+        self.tree.lookup(base, &path)?;
         Err(TreeError::NotPermitted)
     }
 
@@ -240,38 +247,26 @@ impl types::HostDescriptor for Host {
         open: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
-        let base = self.directory(&base)?;
-        let node = match self.tree.lookup(base, &path) {
-            Ok(_) if open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) => return Err(TreeError::Exist),
-            Ok(node) => node,
-            Err(TreeError::NoEntry) if open.contains(OpenFlags::CREATE) => {
-                if open.contains(OpenFlags::DIRECTORY) {
-                    return Err(TreeError::Invalid);
-                }
-                self.tree.create_file(base, &path)?
-            }
-            Err(error) => return Err(error),
+        let base = self.base(&base, &path)?;
+        let opening = Opening {
+            create: open.contains(OpenFlags::CREATE),
+            exclusive: open.contains(OpenFlags::EXCLUSIVE),
+            directory: open.contains(OpenFlags::DIRECTORY),
+            truncate: open.contains(OpenFlags::TRUNCATE),
+            write: flags.contains(DescriptorFlags::WRITE),
         };
-        let directory = self.tree.stat(node)?.directory;
-        if open.contains(OpenFlags::DIRECTORY) && !directory {
-            return Err(TreeError::NotDirectory);
-        }
-        if directory && (flags.contains(DescriptorFlags::WRITE) || open.contains(OpenFlags::TRUNCATE)) {
-            return Err(TreeError::IsDirectory);
-        }
-        if open.contains(OpenFlags::TRUNCATE) {
-            self.tree.set_size(node, 0)?;
-        }
+        let node = self.tree.open(base, &path, opening)?;
         self.open(node, flags)
     }
 
     fn readlink_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<String> {
-        self.tree.lookup(self.directory(&base)?, &path)?;
+        let base = self.base(&base, &path)?;
+        self.tree.lookup(base, &path)?;
         Err(TreeError::Invalid)
     }
 
     fn remove_directory_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
-        let base = self.directory(&base)?;
+        let base = self.base(&base, &path)?;
         self.tree.remove_directory(base, &path)
     }
 
@@ -282,17 +277,17 @@ impl types::HostDescriptor for Host {
         to: Resource<Descriptor>,
         new_path: String,
     ) -> FsResult<()> {
-        let (from, to) = (self.directory(&from)?, self.directory(&to)?);
+        let (from, to) = (self.base(&from, &path)?, self.base(&to, &new_path)?);
         self.tree.rename((from, &path), (to, &new_path))
     }
 
-    fn symlink_at(&mut self, base: Resource<Descriptor>, _: String, _: String) -> FsResult<()> {
-        self.directory(&base)?;
+    fn symlink_at(&mut self, base: Resource<Descriptor>, path: String, _: String) -> FsResult<()> {
+        self.base(&base, &path)?;
         Err(TreeError::NotPermitted)
     }
 
     fn unlink_file_at(&mut self, base: Resource<Descriptor>, path: String) -> FsResult<()> {
-        let base = self.directory(&base)?;
+        let base = self.base(&base, &path)?;
         self.tree.unlink(base, &path)
     }
 
@@ -310,7 +305,8 @@ impl types::HostDescriptor for Host {
         _: PathFlags,
         path: String,
     ) -> FsResult<MetadataHashValue> {
-        Ok(MetadataHashValue { lower: self.tree.lookup(self.directory(&base)?, &path)?, upper: 0 })
+        let base = self.base(&base, &path)?;
+        Ok(MetadataHashValue { lower: self.tree.lookup(base, &path)?, upper: 0 })
     }
 
     fn drop(&mut self, file: Resource<Descriptor>) -> wasmtime::Result<()> {
@@ -323,9 +319,10 @@ impl types::HostDescriptor for Host {
 impl types::HostDirectoryEntryStream for Host {
     fn read_directory_entry(&mut self, listing: Resource<Listing>) -> FsResult<Option<DirectoryEntry>> {
         let Listing { directory, after } = self.table.get_mut(&listing)?;
-        let Some((name, is_directory)) = self.tree.next_entry(*directory, after.as_deref())? else { return Ok(None) };
+        let Some((name, node)) = self.tree.next_entry(*directory, after.as_deref())? else { return Ok(None) };
         *after = Some(name.clone());
-        Ok(Some(DirectoryEntry { type_: kind(is_directory), name }))
+        self.moved(name.len());
+        Ok(Some(DirectoryEntry { type_: kind(self.tree.stat(node)?.directory), name }))
     }
 
     fn drop(&mut self, listing: Resource<Listing>) -> wasmtime::Result<()> {
@@ -340,6 +337,6 @@ impl preopens::Host for Host {
         let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
         self.tree.retain(ROOT).map_err(|error| wasmtime::Error::msg(format!("{error:?}")))?;
         let root = self.table.push(Descriptor { node: ROOT, directory: true, flags })?;
-        Ok(vec![(root, "/result".to_owned())])
+        Ok(vec![(root, RESULT.to_owned())])
     }
 }

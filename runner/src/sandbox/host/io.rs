@@ -1,13 +1,16 @@
 //! `wasi:io`: streams over memory and files.
 //!
-//! No stream ever has to wait, so a read is short only at the end, and every pollable but a clock's is ready.
+//! No stream ever has to wait, so a read is short only at the end, and every pollable but a clock's is
+//! ready.
 
 use super::Host;
 use super::bindings::wasi::io::{error, streams};
 use crate::body::Body;
 use crate::job::LimitName;
 use crate::sandbox::limits::Refusal;
-use crate::sandbox::tree::{HostFault, NodeId, TreeError};
+use crate::sandbox::log::{LiveLog, Log};
+use crate::sandbox::tree::{HostFault, NodeId, Tree, TreeError};
+use std::sync::Arc;
 use wasmtime::component::Resource;
 use wasmtime::component::ResourceTableError;
 
@@ -56,6 +59,23 @@ impl InputStream {
     pub fn body(body: Body) -> Self {
         InputStream::Body { body, offset: 0 }
     }
+
+    /// Reads the next bytes: nothing only at the end.
+    pub(super) fn read(&mut self, tree: &mut Tree, buffer: &mut [u8]) -> Result<usize, TreeError> {
+        let (read, offset) = match self {
+            InputStream::Empty => return Ok(0),
+            InputStream::Body { body, offset } => {
+                let read = body.read_at(buffer, *offset).map_err(|error| {
+                    tracing::error!(%error, "a fetched input can no longer be read");
+                    TreeError::Io(error.kind())
+                })?;
+                (read, offset)
+            }
+            InputStream::File { file, offset } => (tree.read(*file, buffer, *offset)?, offset),
+        };
+        *offset += read as u64;
+        Ok(read)
+    }
 }
 
 /// What a guest writes to.
@@ -72,6 +92,60 @@ pub enum OutputStream {
         /// Where the next write starts.
         offset: Option<u64>,
     },
+}
+
+impl OutputStream {
+    /// Writes all of the bytes, or nothing.
+    pub(super) fn write(&mut self, tree: &mut Tree, outputs: &mut Outputs, bytes: &[u8]) -> Result<(), TreeError> {
+        match self {
+            OutputStream::Log => outputs.log(bytes),
+            OutputStream::Stdout => {
+                let stdout = outputs.stdout.get_or_insert_default();
+                let (observed, allowed) = ((stdout.len() + bytes.len()) as u64, outputs.document_size);
+                if observed > allowed {
+                    let refusal = Refusal { limit: LimitName::DocumentSize, allowed, observed, share: "" };
+                    tree.quota.remember(refusal);
+                    outputs.document_refused.get_or_insert(refusal);
+                    return Err(TreeError::InsufficientSpace);
+                }
+                stdout.extend_from_slice(bytes);
+            }
+            OutputStream::File { file, offset } => {
+                let start = match *offset {
+                    Some(offset) => offset,
+                    None => tree.stat(*file)?.size,
+                };
+                tree.write(*file, bytes, start)?;
+                if let Some(offset) = offset {
+                    *offset = start.saturating_add(bytes.len() as u64);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a guest has written to its standard streams.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    pub log: Log,
+    /// Where the log goes as it is written.
+    pub live_log: Option<Arc<LiveLog>>,
+    /// Standard output, if it is the result and no part of the log.
+    pub stdout: Option<Vec<u8>>,
+    /// How long that may become.
+    pub document_size: u64,
+    /// The first write to it that was refused.
+    pub document_refused: Option<Refusal>,
+}
+
+impl Outputs {
+    fn log(&mut self, bytes: &[u8]) {
+        self.log.write(bytes);
+        if let Some(live) = &self.live_log {
+            live.write(bytes);
+        }
+    }
 }
 
 /// Why a stream's operation was not done.
@@ -106,61 +180,18 @@ impl Host {
         if buffer.is_empty() {
             return Ok(buffer);
         }
-        let read = match self.table.get_mut(stream)? {
-            InputStream::Empty => 0,
-            InputStream::Body { body, offset } => {
-                let read = body.read_at(&mut buffer, *offset).map_err(|error| {
-                    tracing::error!(%error, "a fetched input can no longer be read");
-                    StreamError::from(TreeError::Io(error.kind()))
-                })?;
-                *offset += read as u64;
-                read
-            }
-            InputStream::File { file, offset } => {
-                let read = self.tree.read(*file, &mut buffer, *offset)?;
-                *offset += read as u64;
-                read
-            }
-        };
+        let read = self.table.get_mut(stream)?.read(&mut self.tree, &mut buffer)?;
         if read == 0 {
             return Err(StreamError::Closed);
         }
         buffer.truncate(read);
+        self.moved(read);
         Ok(buffer)
     }
 
     fn write_stream(&mut self, stream: &Resource<OutputStream>, bytes: &[u8]) -> Result<(), StreamError> {
-        match self.table.get_mut(stream)? {
-            OutputStream::Log => {
-                self.log.write(bytes);
-                if let Some(live) = &self.live_log {
-                    live.write(bytes);
-                }
-            }
-            OutputStream::Stdout => {
-                let stdout = self.stdout.get_or_insert_default();
-                let observed = (stdout.len() + bytes.len()) as u64;
-                if observed > self.document_size {
-                    let allowed = self.document_size;
-                    let refusal = Refusal { limit: LimitName::DocumentSize, allowed, observed, share: "" };
-                    self.tree.quota.remember(refusal);
-                    self.document_refused.get_or_insert(refusal);
-                    return Err(TreeError::InsufficientSpace.into());
-                }
-                stdout.extend_from_slice(bytes);
-            }
-            OutputStream::File { file, offset } => {
-                let start = match *offset {
-                    Some(offset) => offset,
-                    None => self.tree.stat(*file)?.size,
-                };
-                self.tree.write(*file, bytes, start)?;
-                if let Some(offset) = offset {
-                    *offset = start.saturating_add(bytes.len() as u64);
-                }
-            }
-        }
-        Ok(())
+        self.moved(bytes.len());
+        Ok(self.table.get_mut(stream)?.write(&mut self.tree, &mut self.outputs, bytes)?)
     }
 
     fn permitted(bytes: u64) -> Result<(), StreamError> {
@@ -176,7 +207,9 @@ impl error::Host for Host {}
 
 impl error::HostError for Host {
     fn to_debug_string(&mut self, error: Resource<IoError>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&error)?.message.clone())
+        let message = self.table.get(&error)?.message.clone();
+        self.moved(message.len());
+        Ok(message)
     }
 
     fn drop(&mut self, error: Resource<IoError>) -> wasmtime::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::bindings::wasi::random::{insecure, insecure_seed, random};
-use rand_chacha::rand_core::Rng;
+use chacha20::rand_core::Rng;
 
 /// The most bytes that one call returns; a guest that wants more asks again and pays again.
 const MAX_BYTES: u64 = 1 << 20;
@@ -18,7 +18,9 @@ fn bytes(source: &mut impl Rng, length: u64) -> wasmtime::Result<Vec<u8>> {
 
 impl random::Host for Host {
     fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
-        bytes(&mut self.random, length)
+        let bytes = bytes(&mut self.random, length)?;
+        self.moved(bytes.len());
+        Ok(bytes)
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
@@ -28,7 +30,9 @@ impl random::Host for Host {
 
 impl insecure::Host for Host {
     fn get_insecure_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
-        bytes(&mut self.insecure, length)
+        let bytes = bytes(&mut self.insecure, length)?;
+        self.moved(bytes.len());
+        Ok(bytes)
     }
 
     fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {

@@ -6,7 +6,6 @@
 use super::Host;
 use super::bindings::wasi::io::error::HostError;
 use super::bindings::wasi::io::streams::{HostInputStream, HostOutputStream};
-use super::charge::{BYTE, CALL, charge, take_turns};
 use super::io::Pollable;
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
@@ -15,8 +14,8 @@ use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceT
 /// Stands for every kind of socket.
 struct Socket;
 
-/// Defines what `component` imports of sockets; with `yields` the functions take turns with other guests.
-pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component, yields: bool) -> wasmtime::Result<()> {
+/// Defines what `component` imports of sockets.
+pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component) -> wasmtime::Result<()> {
     let engine = component.engine();
     for (name, item) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(interface) = item.ty else { continue };
@@ -26,14 +25,6 @@ pub(super) fn refuse(linker: &mut Linker<Host>, component: &Component, yields: b
         let mut instance = linker.instance(name)?;
         for (export, item) in interface.exports(engine) {
             match item.ty {
-                ComponentItem::ComponentFunc(_) if yields => {
-                    instance.func_new_async(export, |mut store, function, params, results| {
-                        Box::new(async move {
-                            answer(&mut store, &function, params, results)?;
-                            take_turns(&mut store).await
-                        })
-                    })?;
-                }
                 ComponentItem::ComponentFunc(_) => {
                     instance.func_new(export, |mut store, function, params, results| {
                         answer(&mut store, &function, params, results)
@@ -66,8 +57,7 @@ fn resource<T: Send + 'static>(
     drop: fn(&mut Host, Resource<T>) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
     instance.resource(name, ResourceType::host::<T>(), move |mut store, handle| {
-        charge(&mut store, CALL)?;
-        drop(store.data_mut(), Resource::new_own(handle))
+        drop(store.data_mut().called(), Resource::new_own(handle))
     })
 }
 
@@ -77,7 +67,7 @@ fn answer(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    charge(store, CALL + BYTE * params.iter().map(moved).sum::<u64>())?;
+    store.data_mut().called().moved(params.iter().map(moved).sum());
     for param in params {
         // A handle that is lent must be given back before the call ends.
         if let Val::Resource(handle) = param {
@@ -101,10 +91,10 @@ fn answer(
 }
 
 /// How many bytes a value moves. What is in a list is made a value one by one, and costs accordingly.
-fn moved(value: &Val) -> u64 {
-    const VALUE: u64 = 64;
+fn moved(value: &Val) -> usize {
+    const VALUE: usize = 64;
     match value {
-        Val::String(text) => text.len() as u64,
+        Val::String(text) => text.len(),
         Val::List(values) | Val::FixedLengthList(values) | Val::Tuple(values) => {
             values.iter().map(|value| VALUE + moved(value)).sum()
         }

@@ -27,7 +27,8 @@ fn fixture() -> Fixture {
     fixture_with(|_, _| {})
 }
 
-/// A host with no inputs, seed 7, and a clock that starts a second after 1970, but for what `change` makes of that.
+/// A host with no inputs, seed 7, and a clock that starts a second after 1970, but for what `change` makes
+/// of that.
 fn fixture_with(change: impl FnOnce(&mut Capabilities, &mut Limits)) -> Fixture {
     let scratch = tempfile::tempdir().unwrap();
     let mut capabilities = Capabilities {
@@ -89,7 +90,8 @@ fn the_environment_is_what_was_given_and_not_the_workers() {
     assert_eq!(environment::Host::initial_cwd(&mut host).unwrap().as_deref(), Some("/result"));
 }
 
-/// The first random numbers of every kind that a guest with this seed gets: bytes, insecure bytes, and a seed.
+/// The first random numbers of every kind that a guest with this seed gets: bytes, insecure bytes, and a
+/// seed.
 fn dice(seed: u64) -> (Vec<u8>, Vec<u8>, (u64, u64)) {
     let Fixture { mut host, .. } = fixture_with(|capabilities, _| capabilities.seed = seed);
     let mut bytes = random::Host::get_random_bytes(&mut host, 16).unwrap();

@@ -1,18 +1,20 @@
 //! How much work a function's body makes for the compiler.
 //!
-//! Bytes do not tell: a byte of `memory.grow` takes Cranelift a hundred times as long as one of `local.get`, and a loop
-//! takes longer the more values live across it. The weights below were measured (`cargo bench -p longboat-benches --bench
-//! compile`): one unit is about a microsecond of one core for the worst use of an operator that was found, so that
-//! a bound on their sum bounds the time of any module.
+//! Bytes do not tell: a byte of `memory.grow` takes Cranelift a hundred times as long as one of `local.get`,
+//! and a loop takes longer the more values live across it. The weights below were measured (`cargo bench -p
+//! longboat-benches --bench compile`): one unit is about a microsecond of one core for the worst use of an
+//! operator that was found, so that a bound on their sum bounds the time of any module.
 
 use super::super::BadModule;
-use super::super::modules::not_valid;
 use super::within;
+use crate::sandbox::not_valid;
 use wasmparser::{FuncValidator, FunctionBody, Operator, WasmModuleResources};
 
-/// Units for one body. Register allocation takes memory as well as time: the worst bodies at this bound take 600 MiB.
+/// Units for one body. Register allocation takes memory as well as time: the worst bodies at this bound take
+/// 600 MiB.
 const MAX_BODY_EFFORT: u64 = 3_000_000;
-/// Units for a whole module. A Python interpreter passes; the worst module that does takes about 100 s of a core.
+/// Units for a whole module. A Python interpreter passes; the worst module that does takes about 100 s of a
+/// core.
 const MAX_EFFORT: u64 = 100_000_000;
 /// Locals of one body, parameters included; a Python interpreter has at most 271.
 const MAX_LOCALS: u64 = 5_000;
@@ -85,7 +87,8 @@ impl Effort {
         let live = u64::from(validator.len_locals()) + u64::from(validator.operand_stack_height());
         let (takes, gives) = operator.operator_arity(validator).unwrap_or_default();
         let values = u64::from(takes) + u64::from(gives);
-        // Several passes look at all blocks for each block, or keep something for each value that lives in it.
+        // Several passes look at all blocks for each block, or keep something for each value that lives in
+        // it.
         self.blocks += blocks;
         self.nanoseconds += own + blocks * (self.blocks * 12 + live * 300) + values * (4_000 + values * 30);
         match operator {

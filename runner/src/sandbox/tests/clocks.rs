@@ -2,8 +2,9 @@
 
 use super::*;
 
-/// A command that works for `rounds`, sleeps for `nanoseconds` and writes what its clocks show to the log, as numbers of
-/// eight bytes: the monotonic clock at first, both clocks after the work, and the monotonic clock after the sleep.
+/// A command that works for `rounds`, sleeps for `nanoseconds` and writes what its clocks show to the log,
+/// as numbers of eight bytes: the monotonic clock at first, both clocks after the work, and the monotonic
+/// clock after the sleep.
 fn reader(rounds: u32, nanoseconds: u64) -> String {
     format!(
         r#"(module
@@ -48,7 +49,7 @@ struct Readings {
 async fn readings(fixture: &Fixture, rounds: u32, nanoseconds: u64) -> Readings {
     let mut run = fixture.job();
     run.clock = jiff::Timestamp::from_second(1_000).unwrap();
-    let program = Arc::new(fixture.sandbox.compile(&wat::parse_str(reader(rounds, nanoseconds)).unwrap()).unwrap());
+    let program = fixture.compile(&reader(rounds, nanoseconds));
     let started = Instant::now();
     let outcome = fixture.sandbox.run(program, run).await;
     let took = started.elapsed();
@@ -60,27 +61,30 @@ async fn readings(fixture: &Fixture, rounds: u32, nanoseconds: u64) -> Readings 
 
 #[tokio::test]
 async fn clocks_start_at_nothing_and_at_the_jobs_and_advance_by_the_fuel_that_is_burnt() {
-    let fixture = fixture();
-    let little = readings(&fixture, 1_000, 0).await;
-    assert!((1..MILLISECOND).contains(&little.first), "it starts at {}", little.first);
-    assert!(little.first < little.after_work && little.after_sleep <= little.fuel);
-    let start = 1_000_000 * MILLISECOND;
-    assert!((start + little.after_work..start + little.fuel).contains(&little.wall), "{}", little.wall);
-    let much = readings(&fixture, 11_000, 0).await;
-    assert_eq!(much.first, little.first);
-    assert_eq!(much.after_work - little.after_work, much.fuel - little.fuel, "work is its fuel, unit by unit");
-    assert_eq!(much.wall - little.wall, much.fuel - little.fuel);
-    assert!(much.fuel - little.fuel >= 10_000);
+    for fixture in fixtures() {
+        let little = readings(&fixture, 1_000, 0).await;
+        assert!((1..MILLISECOND).contains(&little.first), "it starts at {}", little.first);
+        assert!(little.first < little.after_work && little.after_sleep <= little.fuel);
+        let start = 1_000_000 * MILLISECOND;
+        assert!((start + little.after_work..start + little.fuel).contains(&little.wall), "{}", little.wall);
+        let much = readings(&fixture, 11_000, 0).await;
+        assert_eq!(much.first, little.first);
+        assert_eq!(much.after_work - little.after_work, much.fuel - little.fuel, "work is its fuel, unit by unit");
+        assert_eq!(much.wall - little.wall, much.fuel - little.fuel);
+        assert!(much.fuel - little.fuel >= 10_000);
+    }
 }
 
 #[tokio::test]
 async fn clocks_advance_by_what_a_sleep_asked_for_and_it_takes_that_long() {
-    let fixture = fixture();
-    let (little, much) = (readings(&fixture, 1, 3 * MILLISECOND).await, readings(&fixture, 1, 20 * MILLISECOND).await);
-    assert_eq!(much.after_sleep - little.after_sleep, 17 * MILLISECOND);
-    let awake = |readings: &Readings| readings.after_sleep - readings.after_work;
-    assert!((3 * MILLISECOND..4 * MILLISECOND).contains(&awake(&little)), "{}", awake(&little));
-    assert_eq!(much.fuel, little.fuel, "sleeping burns nothing");
-    // The little that is burnt on the way into the sleep is part of it.
-    assert!(little.took >= Duration::from_millis(2) && much.took >= Duration::from_millis(19));
+    for fixture in fixtures() {
+        let (little, much) =
+            (readings(&fixture, 1, 3 * MILLISECOND).await, readings(&fixture, 1, 20 * MILLISECOND).await);
+        assert_eq!(much.after_sleep - little.after_sleep, 17 * MILLISECOND);
+        let awake = |readings: &Readings| readings.after_sleep - readings.after_work;
+        assert!((3 * MILLISECOND..4 * MILLISECOND).contains(&awake(&little)), "{}", awake(&little));
+        assert_eq!(much.fuel, little.fuel, "sleeping burns nothing");
+        // The little that is burnt on the way into the sleep is part of it.
+        assert!(little.took >= Duration::from_millis(2) && much.took >= Duration::from_millis(19));
+    }
 }

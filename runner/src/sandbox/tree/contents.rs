@@ -6,8 +6,8 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use std::collections::VecDeque;
 use std::io;
 
-/// How many host files one tree holds open, however many handles its guest has: the host's number of open files is
-/// shared by all guests.
+/// How many host files one tree holds open, however many handles its guest has: the host's number of open
+/// files is shared by all guests.
 pub(super) const MAX_OPEN: usize = 32;
 
 /// What a system call on an open file costs, in fuel.

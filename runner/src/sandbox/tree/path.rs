@@ -5,17 +5,17 @@ use crate::job::is_unshowable;
 
 /// How deep a directory may lie.
 pub(super) const MAX_DEPTH: usize = 32;
-/// How long an entry's path from the root may be, in bytes: what is kept can then be named in a URL, and on any host
-/// below wherever results are.
+/// How long an entry's path from the root may be, in bytes: what is kept can then be named in a URL, and on
+/// any host below wherever results are.
 pub(super) const MAX_LENGTH: usize = 1024;
 /// How long a path may be that a guest asks for, before `.` and `..` are resolved.
-const MAX_PATH: usize = 4096;
+pub(in crate::sandbox) const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
 
 /// The names along a relative path, with `.` and `..` resolved.
 ///
-/// There are no symbolic links, so `..` can be resolved without looking. A path that leaves the directory, or
-/// is absolute, is not permitted; a name that could not be shown safely, or not at all, is illegal.
+/// There are no symbolic links, so `..` can be resolved without looking. A path that leaves the directory,
+/// or is absolute, is not permitted; a name that could not be shown safely, or not at all, is illegal.
 pub(super) fn normalise(path: &str) -> Result<Vec<&str>, TreeError> {
     if path.len() > MAX_PATH {
         return Err(TreeError::NameTooLong);

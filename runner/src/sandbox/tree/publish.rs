@@ -1,7 +1,6 @@
 //! Giving the guest's files their names.
 
-use super::nodes::Kind;
-use super::{ROOT, Tree};
+use super::{Kind, ROOT, Tree};
 use crate::job::{Digest, FileEntry};
 use cap_std::fs::{Dir, File};
 use sha2::{Digest as _, Sha256};

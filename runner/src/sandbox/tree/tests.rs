@@ -91,10 +91,10 @@ fn a_directory_is_read_in_order_while_it_changes() {
         tree.create_file(ROOT, name).unwrap();
     }
     tree.create_directory(ROOT, "b").unwrap();
-    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("a".to_owned(), false))));
+    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("a".to_owned(), 2))));
     tree.unlink(ROOT, "a").unwrap();
-    assert_eq!(tree.next_entry(ROOT, Some("a")), Ok(Some(("b".to_owned(), true))));
-    assert_eq!(tree.next_entry(ROOT, Some("b")), Ok(Some(("c".to_owned(), false))));
+    assert_eq!(tree.next_entry(ROOT, Some("a")), Ok(Some(("b".to_owned(), 3))));
+    assert_eq!(tree.next_entry(ROOT, Some("b")), Ok(Some(("c".to_owned(), 1))));
     assert_eq!(tree.next_entry(ROOT, Some("c")), Ok(None));
 }
 
@@ -172,7 +172,7 @@ fn a_rename_replaces_what_has_the_name() {
     write(&mut tree, "a", b"new").unwrap();
     write(&mut tree, "b", b"old").unwrap();
     tree.rename((ROOT, "a"), (ROOT, "b")).unwrap();
-    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("b".to_owned(), false))));
+    assert_eq!(tree.next_entry(ROOT, None), Ok(Some(("b".to_owned(), 1))));
     assert_eq!(tree.next_entry(ROOT, Some("b")), Ok(None));
     tree.create_directory(ROOT, "d").unwrap();
     assert_eq!(tree.rename((ROOT, "b"), (ROOT, "d")), Err(TreeError::IsDirectory));

@@ -2,8 +2,8 @@
 
 use crate::guest::RUNTIME;
 use crate::{Target, texts};
+use longboat::intake::{Body, Client, ClientError};
 use longboat::job::Tube;
-use longboat::queue::beanstalkd::{Body, Client, ClientError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
@@ -35,15 +35,13 @@ pub const TARGET: Target = Target {
             "bBURIED\r\n",
             "tTOUCHED\r\n",
             "kKICKED\r\n",
-            "aPAUSED\r\n",
             "eFOUND 7 2\r\nhi\r\n",
             "jOK 147\r\n---\nid: 7\ntube: default\nstate: reserved\npri: 10\nage: 0\ndelay: 0\nttr: 5\ntime-left: 4\n\
              file: 1\nreserves: 1\ntimeouts: 0\nreleases: 0\nburies: 0\nkicks: 0\n\r\n",
             "uOK 154\r\n---\nname: default\ncurrent-jobs-ready: 1\ncurrent-jobs-reserved: 0\ncurrent-jobs-delayed: 0\n\
              current-jobs-buried: 0\npause: 4294967295\npause-time-left: 4294967294\n\r\n",
-            "sOK 169\r\n---\ncurrent-jobs-ready: 0\ncurrent-jobs-reserved: 0\ncurrent-jobs-delayed: 0\n\
-             current-jobs-buried: 0\nmax-job-size: 65535\nversion: \"1.12\"\nbinlog-current-index: 1\ndraining: false\n\r\n",
-            "nOK 25\r\n---\n- default\n- \"a;b\"\n- x\n\r\n",
+            "sOK 175\r\n---\ncurrent-jobs-ready: 0\ncurrent-jobs-reserved: 0\ncurrent-jobs-delayed: 0\n\
+             current-jobs-buried: 0\nmax-job-size: 65535\nhostname: \"ship\"\nbinlog-current-index: 1\ndraining: false\n\r\n",
         ])
     },
     words: &[
@@ -138,13 +136,11 @@ async fn ask(client: &mut Client<DuplexStream>, command: u8) -> Result<bool, Cli
         b'b' => client.bury(7, 1).await,
         b't' => client.touch(7).await,
         b'k' => client.kick_job(7).await,
-        b'a' => client.pause(&tube, 1).await,
         b'e' => Ok(client.peek(7).await?.map(within).is_some()),
         b'j' => Ok(client.stats_job(7).await?.is_some()),
         b'u' => Ok(client.stats_tube(&tube).await?.is_some()),
-        b's' => client.stats().await.map(|_| true),
-        b'n' => client.list_tubes().await.map(|tubes| !tubes.is_empty()),
-        _ => Ok(client.reserve(0).await?.map(|reserved| within(reserved.body)).is_some()),
+        b's' => client.hostname().await.map(|name| !name.is_empty()),
+        _ => Ok(client.reserve().await?.map(|reserved| within(reserved.body)).is_some()),
     }
 }
 

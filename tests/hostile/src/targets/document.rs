@@ -107,7 +107,7 @@ pub(crate) fn holds(document: &Document) {
     for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
         assert!(document.ready_at(now) >= now || document.run_at.is_some());
         document.expires.map(|expires| expires.from(now));
-        let job = Job { id: JobId::from_bytes([7; 16]), submitted_at: now, document: document.clone() };
+        let job = Job { id: JobId::from_bytes([7; 16]), submitted_at: now, module: None, document: document.clone() };
         assert!(document.seed.is_some() || job.seed(u32::MAX) < 1 << 53);
     }
 }

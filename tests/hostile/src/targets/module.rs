@@ -3,7 +3,7 @@
 use crate::Target;
 use crate::guest::{compile, endure};
 use crate::wasi::{ECHO, player};
-use longboat::sandbox::componentize;
+use longboat::sandbox::prepare;
 
 /// Modules.
 pub const TARGET: Target = Target {
@@ -33,7 +33,7 @@ fn samples() -> Vec<Vec<u8>> {
     let own = |text: &str| wat::parse_str(text).expect("own guests are well-formed");
     let modules = [own(ECHO), own(&player()), own(LOOP), own(GREEDY), own(PRINTER)];
     let components =
-        modules.iter().map(|module| componentize(module).expect("own guests can be run")).collect::<Vec<_>>();
+        modules.iter().map(|module| prepare(module).expect("own guests can be run").into_bytes()).collect::<Vec<_>>();
     modules.into_iter().chain(components.into_iter().take(1)).collect()
 }
 

@@ -2,9 +2,9 @@
 
 use crate::guest::RUNTIME;
 use crate::{Target, lossy, texts};
-use longboat::job::{Decision, Document, JobId, State, Tube, Usage, Verdict};
+use longboat::job::{Decision, Document, FileEntry, JobId, State, Tube, Usage, Verdict};
 use longboat::queue::sqlite::SqliteQueue;
-use longboat::queue::{Home, Queue, Settlement, Submission, WorkerId};
+use longboat::queue::{Jobs, Outcome, Settlement, Submission, Work, WorkerId};
 use longboat::results::{Reader, Results};
 use longboat::server;
 use std::net::SocketAddr;
@@ -106,25 +106,23 @@ async fn site() -> anyhow::Result<Site> {
 async fn publish(queue: &SqliteQueue, directory: &Path) -> anyhow::Result<()> {
     let id: JobId = "bc3a925099b9012e0f06549a20077664".parse()?;
     let document = Document::new("forecast".parse()?);
-    let worker = WorkerId {
-        start: JobId::new(),
-        name: "hostile".to_owned(),
-        lease: Duration::from_secs(15),
-        home: Home { store: JobId::new(), public_url: None },
-    };
+    let worker =
+        WorkerId { start: JobId::new(), name: "hostile".to_owned(), lease: Duration::from_secs(15), public_url: None };
     queue.register(&worker).await?;
     queue.submit(vec![Submission { id, document }]).await?;
     let claimed = queue.claim(&worker, &[Tube::default()], 1).await?.pop();
     let lease = claimed.ok_or_else(|| anyhow::anyhow!("the job is not there"))?.lease;
-    let staging = Results::open(&directory.join("results"))?.stage(id, lease.attempt);
+    let staging = Results::open(&directory.join("results"))?.stage(id, lease.attempt)?;
     staging.files()?.write("a b.csv", "1,2,3,4,5\n")?;
     let shown = serde_json::json!({
         "id": id, "algorithm": "forecast", "attempt": lease.attempt, "state": State::Done, "timestamp": "2026-11-21T18:00:00Z",
         "verdict": {"kind": "done"}, "result": null, "files": [{"name": "a b.csv", "size": 10, "sha256": "0"}],
     });
-    drop(staging.seal(shown.to_string().as_bytes(), b"a log line\n", true)?);
+    drop(staging.keep(&[FileEntry { name: "a b.csv".to_owned(), size: 10, sha256: "0".to_owned() }])?);
+    let (document, log) = (shown.to_string().into_bytes().into(), b"a log line\n".as_slice().into());
+    let outcome = Outcome { document, log, files: true };
     let (verdict, usage) = (Verdict::Done, Usage::default());
-    queue.settle(&worker, &lease, Settlement { verdict, decision: Decision::Finish, usage, published: true }).await?;
+    queue.settle(&worker, &lease, Settlement { verdict, decision: Decision::Finish, usage, outcome }).await?;
     for place in ["secret", "results/secret", "results/bc/secret", "results/bc/bc3a925099b9012e0f06549a20077664/secret"]
     {
         std::fs::write(directory.join(place), SECRET)?;

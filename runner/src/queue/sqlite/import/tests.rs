@@ -1,12 +1,11 @@
 use super::*;
-use crate::job::{Document, Input, JobId, State, Unique, UniqueFor, Verdict};
+use crate::job::{Document, Input, JobId, Shape, State, Unique, UniqueFor, Usage, Verdict};
 use crate::queue::conformance::model::{played, steps};
 use crate::queue::sqlite::conformance::Sqlite;
-use crate::queue::sqlite::export::export;
-use crate::queue::sqlite::file::{Exported, QueueFile};
+use crate::queue::sqlite::export::{Exported, export};
 use crate::queue::sqlite::fixture::{Fixture, document, failed, worker};
-use crate::queue::sqlite::ledger::tests::Strangers;
-use crate::queue::{Filter, Queue};
+use crate::queue::sqlite::upkeep::QueueFile;
+use crate::queue::{Filter, Jobs, Modules, Outcome, Settlement, Work};
 use proptest::prelude::*;
 use std::io::{self, BufReader};
 
@@ -39,6 +38,18 @@ fn job(fields: &str) -> String {
     serde_json::json!({"job": job}).to_string()
 }
 
+/// Bytes that cannot be made fewer.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..size).map(|_| next()).collect()
+}
+
 /// A queue in which every kind of thing is.
 async fn rich() -> Fixture {
     let fixture = Fixture::new();
@@ -46,7 +57,14 @@ async fn rich() -> Fixture {
     let unique = Some(Unique { key: "k".to_owned(), period: UniqueFor::Done });
     fixture.submit(Document { tags: vec!["b".to_owned(), "a".to_owned()], input: Some(large), ..document() }).await;
     let done = fixture.claim("a").await.unwrap().lease;
-    fixture.settle("a", &done, Verdict::Done, crate::job::Decision::Finish).await.unwrap();
+    let outcome = Outcome { document: noise(3 << 20).into(), log: b"x".repeat(1 << 21).into(), files: true };
+    let (verdict, decision, usage) = (Verdict::Done, crate::job::Decision::Finish, Usage::default());
+    let settlement = Settlement { verdict, decision, usage, outcome };
+    fixture.queue.settle(&worker("a"), &done, settlement).await.unwrap();
+    let name = "forecast".parse().unwrap();
+    for module in [noise(5), noise(3 << 20)] {
+        fixture.queue.add(&name, Shape::Command, module).await.unwrap();
+    }
     fixture.submit(Document { unique, expires: Some("1h".parse().unwrap()), hold: true, ..document() }).await;
     fixture.submit(Document { seed: Some(7), host: Some("a".to_owned()), max_attempts: 2, ..document() }).await;
     let dead = fixture.claim("a").await.unwrap().lease;
@@ -55,12 +73,11 @@ async fn rich() -> Fixture {
     fixture.submit(Document { priority: 0, ..document() }).await;
     fixture.claim("b").await.unwrap();
     fixture.sql(
-        "INSERT INTO deliveries VALUES (1, 1, x'07070707070707070707070707070707', 'https://h.example/', 'given-up', 9, 1,
-            NULL, 1000, 'nobody listens'), (3, 1, x'07070707070707070707070707070707', 'https://h.example/', 'pending', 0,
-            1, 5000, NULL, NULL);
+        "INSERT INTO deliveries VALUES (1, 1, 'https://h.example/', 'given-up', 9, 1, NULL, 1000, 'nobody listens'),
+            (3, 1, 'https://h.example/', 'pending', 0, 1, 5000, NULL, NULL);
         UPDATE jobs SET public_url = 'https://node1.example/' WHERE seq = 1;
         UPDATE jobs SET submitted_as = zeroblob(32), kicks = 2 WHERE seq = 3;
-        INSERT INTO forgotten (id, document, forgotten_at) VALUES (zeroblob(16), zeroblob(32), 4000);
+        INSERT INTO forgotten (id, document, forgotten_at, files) VALUES (zeroblob(16), zeroblob(32), 4000, 0);
         INSERT INTO paused VALUES ('night', 1000, NULL), ('day', 2000, 9000)",
     );
     fixture
@@ -72,14 +89,23 @@ async fn what_is_exported_and_imported_is_exported_alike() {
     let (first, text) = exported(&fixture);
     assert_eq!((first.jobs, first.forgotten), (5, 1));
     assert!(first.faults.is_empty(), "{first:?}");
-    assert_eq!(text.lines().count(), 1 + 5 + 1 + 2 + 1);
+    // The document and the log of one attempt, and one of the two modules, are in more than one line.
+    assert_eq!(text.lines().count(), 1 + 5 + (3 + 2) + 2 + 1 + 2 + (1 + 3) + 2 + 2 + 1);
     let copy = Fixture::new();
     assert_eq!(imported(&copy, &text).unwrap(), Imported { jobs: 5, forgotten: 1, known: 0 });
     assert_eq!(exported(&copy), (first, text.clone()));
     assert_eq!(imported(&copy, &text).unwrap(), Imported { jobs: 0, forgotten: 0, known: 6 });
     let health = QueueFile::new(&copy.path(), Sharing::OneMachine).check().unwrap();
     assert!(health.faults.is_empty() && health.jobs == 5, "{health:?}");
-    assert_eq!(copy.queue.list(&Filter::default(), None, 9).await.unwrap().0.len(), 5);
+    let (records, _) = copy.queue.list(&Filter::default(), None, 9).await.unwrap();
+    assert_eq!(records.len(), 5);
+    let published = copy.queue.result(records[0].id, None).await.unwrap().unwrap();
+    assert_eq!((published.attempt, published.files, published.document == noise(3 << 20)), (1, true, true));
+    assert_eq!(copy.queue.log(records[0].id, 1, (1 << 21) - 1).await.unwrap().unwrap().bytes, b"x");
+    let algorithms = copy.queue.algorithms().await.unwrap();
+    assert_eq!((algorithms.len(), algorithms[0].earlier.len()), (1, 1));
+    let module = copy.queue.module(algorithms[0].current.module).await.unwrap().unwrap();
+    assert_eq!(Digest::of(module), algorithms[0].current.module);
 }
 
 #[tokio::test]
@@ -155,7 +181,7 @@ fn a_wrong_line_is_named_and_nothing_of_it_is_kept() {
         (HEAD.to_owned(), "line 2: the export ends here"),
         (r#"{"algorithm":"x"}"#.to_owned(), "job documents are for `longboat submit --file`"),
         (END.to_owned(), "line 1: an export begins with another line"),
-        (HEAD.replace(":1,", ":2,"), "line 1: it is of version 2, and this program reads version 1"),
+        (HEAD.replace(":1,", ":3,"), "line 1: it is of version 3, and this program reads versions up to 2"),
         (format!("{HEAD}\n{HEAD}"), "line 2: another export begins here"),
         (format!("{HEAD}\n\n \n{END}"), "line 4: lines are missing"),
         (format!("{HEAD}\n{}\n{END}\n{END}", job("{}")), "line 4: the export has ended before"),
@@ -217,17 +243,6 @@ fn a_wrong_line_is_named_and_nothing_of_it_is_kept() {
         assert_eq!(exported(&fixture).0.jobs, 0, "{fields}");
     }
     assert_eq!(imported(&Fixture::new(), &format!("{HEAD}\r\n\n{}\n{END}", job("{}"))).unwrap().jobs, 1);
-}
-
-#[tokio::test]
-async fn a_servers_job_is_none_that_was_imported_before() {
-    let fixture = Fixture::new();
-    let strangers = Strangers::beside(&fixture).await;
-    let id = strangers.ids()[0];
-    let fields = serde_json::json!({"id": id, "document": fixture.find(id).await.document}).to_string();
-    let error = imported(&fixture, &format!("{HEAD}\n{}\n{END}", job(&fields))).unwrap_err().to_string();
-    assert!(error.contains(&format!("line 2: the id {id} was submitted before")), "{error}");
-    strangers.assert_unchanged(&fixture);
 }
 
 /// Lines that come only after somebody else has written to the queue.
@@ -309,27 +324,26 @@ fn every_column_of_the_file_is_exported_or_left_out_for_a_reason() {
         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY 1";
     let mut statement = connection.prepare(sql).unwrap();
     let columns: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    let exported = "attempts.attempt attempts.finished_at attempts.started_at attempts.usage attempts.verdict \
-        attempts.worker deliveries.attempt deliveries.finished_at deliveries.next_at deliveries.reason deliveries.since \
-        deliveries.state deliveries.store deliveries.tries deliveries.url documents.json forgotten.document \
-        forgotten.forgotten_at forgotten.id jobs.attempts jobs.expires_at jobs.finished_at jobs.id jobs.kicks jobs.public_url \
-        jobs.published jobs.ready_at jobs.started_at jobs.state jobs.submitted_as jobs.submitted_at jobs.uncounted \
-        jobs.unique_key jobs.unique_until jobs.verdict paused.since paused.tube paused.until";
-    // Places are given anew, in the same order; counters and columns beside documents follow from the rest; workers, and
-    // what they said of their progress, are not there; attempts have ended; statistics are those of a file; what belongs to a server's jobs
-    // stays with them.
-    let left_out = "attempts.expires_at attempts.seq counts.host counts.jobs counts.state counts.tube deliveries.seq documents.seq \
-        elsewhere.host elsewhere.jobs \
-        endings.algorithm endings.attempts endings.tube endings.verdict forgotten.place jobs.algorithm jobs.host \
-        jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned jobs.seq jobs.tube jobs.worker \
-        placed.body placed.kicks placed.missed_at placed.number placed.releases placed.reserves placed.seq placed.server placed.timeouts \
-        serving.beat_at serving.lease_ms serving.name serving.server serving.start serving.started_at settling.attempt \
-        settling.committed settling.decision settling.instance settling.published settling.seq settling.usage \
-        settling.verdict settling.wait_ms \
-        unreadable.excerpt unreadable.found_at unreadable.length unreadable.number unreadable.reason unreadable.server \
-        unreadable.tube unreadable.worker \
-        tags.seq tags.tag timings.algorithm timings.attempts timings.bucket timings.total_ms timings.tube timings.what \
-        workers.beat workers.lease_ms workers.name workers.public_url workers.start workers.started_at workers.store";
+    let exported = "algorithms.added_at algorithms.digest algorithms.name attempts.attempt attempts.finished_at \
+        attempts.started_at attempts.usage attempts.verdict attempts.worker deliveries.attempt deliveries.finished_at \
+        deliveries.next_at deliveries.reason deliveries.since deliveries.state deliveries.tries deliveries.url \
+        documents.json forgotten.document forgotten.files forgotten.forgotten_at forgotten.id jobs.attempts jobs.expires_at \
+        jobs.finished_at jobs.id jobs.kicks jobs.module jobs.public_url jobs.published jobs.ready_at jobs.started_at \
+        jobs.state jobs.submitted_as jobs.submitted_at jobs.uncounted jobs.unique_key jobs.unique_until jobs.verdict \
+        module_pieces.bytes module_pieces.digest module_pieces.place modules.digest modules.shape modules.size \
+        outcomes.attempt outcomes.document outcomes.document_size outcomes.files outcomes.log outcomes.log_size \
+        outcomes.settled_at paused.since paused.tube paused.until pieces.attempt pieces.bytes pieces.kind pieces.place \
+        pieces.size";
+    // Places are given anew, in the same order; counters and columns beside documents follow from the rest;
+    // workers, and what they said of their progress, are not there; attempts have ended, so there are no
+    // live logs; statistics are those of a file; servers of the old version are this node's.
+    let left_out = "algorithms.place attempts.expires_at attempts.seq counts.host counts.jobs counts.state counts.tube \
+        deliveries.seq documents.seq endings.algorithm endings.attempts endings.tube endings.verdict forgotten.place \
+        jobs.algorithm jobs.host jobs.max_attempts jobs.priority jobs.progress jobs.progress_message jobs.seed_pinned \
+        jobs.seq jobs.tube jobs.worker live.attempt live.bytes live.place live.seq old_buried.body old_buried.id \
+        old_buried.number old_buried.server outcomes.seq pieces.seq tags.seq tags.tag timings.algorithm timings.attempts \
+        timings.bucket timings.total_ms timings.tube timings.what workers.beat workers.boot workers.lease_ms workers.name \
+        workers.public_url workers.start workers.started_at";
     let mut known: Vec<_> = exported.split_whitespace().chain(left_out.split_whitespace()).collect();
     known.sort_unstable();
     assert_eq!(columns, known);

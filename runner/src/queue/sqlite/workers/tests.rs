@@ -3,17 +3,18 @@
 use super::*;
 use crate::job::{Document, State};
 use crate::queue::sqlite::fixture::{Fixture, LEASE, document, worker};
+use crate::queue::sqlite::writer::Durable;
 use crate::queue::sqlite::{Faults, QueueFile, Sharing, SqliteQueue, open};
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Settled, Work};
 
 #[test]
 fn a_worker_is_silent_only_after_the_same_beat_for_a_whole_lease() {
     let start = Instant::now();
     let worker = JobId::new();
-    let mut silence = Silence::default();
-    let mut look = |count, seconds| {
+    let silence = Silence::default();
+    let look = |count, seconds| {
         let at = start + Duration::from_secs_f64(seconds);
-        !silence.observe(&[Beat { start: worker, count, lease: LEASE }], at, at).is_empty()
+        !silence.observe(&[Pulse { start: worker, count, lease: LEASE, boot: None }], at, at).is_empty()
     };
     assert!(!look(1, 0.0));
     assert!(!look(1, 14.9));
@@ -27,21 +28,21 @@ fn a_worker_is_silent_only_after_the_same_beat_for_a_whole_lease() {
 fn the_time_that_reading_takes_is_to_the_workers_advantage() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let beat = Beat { start: JobId::new(), count: 1, lease: LEASE };
-    let mut silence = Silence::default();
-    assert!(silence.observe(&[beat], at(0), at(10)).is_empty());
-    assert!(silence.observe(&[beat], at(16), at(40)).is_empty());
-    assert_eq!(silence.observe(&[beat], at(41), at(41)), [beat]);
+    let beat = Pulse { start: JobId::new(), count: 1, lease: LEASE, boot: None };
+    let silence = Silence::default();
+    assert!(silence.observe(std::slice::from_ref(&beat), at(0), at(10)).is_empty());
+    assert!(silence.observe(std::slice::from_ref(&beat), at(16), at(40)).is_empty());
+    assert_eq!(silence.observe(std::slice::from_ref(&beat), at(41), at(41)), [beat]);
 }
 
 #[test]
 fn workers_that_are_gone_are_forgotten() {
     let now = Instant::now();
-    let mut silence = Silence::default();
-    let beat = || Beat { start: JobId::new(), count: 1, lease: LEASE };
+    let silence = Silence::default();
+    let beat = || Pulse { start: JobId::new(), count: 1, lease: LEASE, boot: None };
     silence.observe(&[beat(), beat()], now, now);
     silence.observe(&[], now, now);
-    assert!(silence.0.is_empty());
+    assert!(lock(&silence.0).is_empty());
 }
 
 fn clock(fixture_start: Instant, seconds: u64) -> impl Fn() -> Instant + Send + Sync {
@@ -55,13 +56,12 @@ async fn a_job_is_taken_over_only_after_a_whole_lease_without_a_heartbeat() {
     let id = fixture.submit(document()).await;
     fixture.queue.register(&worker("a")).await.unwrap();
     let claimed = fixture.claim("a").await.unwrap();
-    fixture.queue.begin(&worker("a"), &claimed.lease);
     // A wall clock that jumps by a year steals nothing.
     fixture.advance(Duration::from_secs(365 * 86_400));
     for seconds in [0, 5, 14] {
         assert!(fixture.queue.take_over_by(clock(start, seconds), &observer).await.unwrap().is_empty());
     }
-    assert!(fixture.queue.heartbeat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap().is_empty());
+    assert!(fixture.queue.beat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap() == Beat::default());
     for seconds in [16, 30] {
         assert!(fixture.queue.take_over_by(clock(start, seconds), &observer).await.unwrap().is_empty());
     }
@@ -71,10 +71,10 @@ async fn a_job_is_taken_over_only_after_a_whole_lease_without_a_heartbeat() {
     assert_eq!((record.state, record.attempts), (State::Ready, 1));
     let told = record.verdict.unwrap().to_string();
     assert!(told.starts_with("lost: worker a was not heard of for 15 s"), "{told}");
-    let lost = fixture.queue.heartbeat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap();
+    let lost = fixture.queue.beat(&worker("a"), std::slice::from_ref(&claimed.lease)).await.unwrap().recalled;
     assert_eq!(lost, [Recalled { lease: claimed.lease.clone(), cancelled: false }]);
     let late = fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await;
-    assert!(matches!(late, Err(QueueError::Stale { .. })));
+    assert_eq!(late.unwrap(), Settled::Stale);
 }
 
 #[tokio::test]
@@ -132,60 +132,93 @@ async fn a_beat_that_comes_before_the_take_over_saves_the_lease() {
     let fixture = Fixture::new();
     fixture.submit(document()).await;
     let claimed = fixture.claim("a").await.unwrap();
-    let silent = fixture.queue.shared.reader.call(beats).await.unwrap();
-    fixture.queue.heartbeat(&worker("a"), &[]).await.unwrap();
-    let taken = fixture.queue.write(move |connection, _| take_over(connection, &silent, |_| None, 0)).await.unwrap();
+    let silent = fixture.queue.shared.reader.call(pulses).await.unwrap().remove(0);
+    fixture.queue.beat(&worker("a"), &[]).await.unwrap();
+    let work = move |connection: &Connection, _| take_over(connection, &silent, Loss::Silent, 0);
+    let taken = fixture.queue.write(1, Durable::Now, work).await.unwrap();
     assert!(taken.is_empty());
     fixture.settle("a", &claimed.lease, Verdict::Done, Decision::Finish).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_a_lost_worker_had_claimed_and_not_begun_does_not_count() {
+async fn unheld_attempts_are_put_back_and_still_expire() {
     let fixture = Fixture::new();
-    let start = Instant::now();
-    fixture.submit_all(vec![Document { max_attempts: 1, ..document() }; 3]).await;
-    fixture.queue.register(&worker("a")).await.unwrap();
-    let claimed = fixture.queue.claim(&worker("a"), &[crate::job::Tube::default()], 3).await.unwrap();
-    let [settled, running, waiting] = [0, 1, 2].map(|one| claimed[one].lease.clone());
-    fixture.queue.begin(&worker("a"), &settled);
-    fixture.queue.begin(&worker("a"), &running);
-    fixture.settle("a", &settled, Verdict::Done, Decision::Finish).await.unwrap();
-    // As another process sees it.
-    let queue = fixture.elsewhere();
-    assert!(queue.take_over_by(clock(start, 0), &worker("b")).await.unwrap().is_empty());
-    let taken = queue.take_over_by(clock(start, 15), &worker("b")).await.unwrap();
-    assert_eq!(taken, [(running.clone(), Decision::Bury), (waiting.clone(), Decision::Retry(Duration::ZERO))]);
-    let lost = fixture.find(running.id).await.verdict.unwrap().to_string();
-    assert!(lost.starts_with("lost: worker a was not heard of"), "{lost}");
-    let told = fixture.find(waiting.id).await.verdict.unwrap().to_string();
-    assert!(told.starts_with("interrupted: worker a") && told.ends_with("it had not begun the attempt"), "{told}");
+    let expiring = Document { expires: Some("1h".parse().unwrap()), max_attempts: 1, ..document() };
+    fixture.submit_all(vec![expiring; 2]).await;
+    let tubes = [crate::job::Tube::default()];
+    let claimed = fixture.queue.claim(&worker("a"), &tubes, 2).await.unwrap();
+    let [held, unheld] = [0, 1].map(|one| claimed[one].lease.clone());
+    let beat = fixture.queue.beat(&worker("a"), std::slice::from_ref(&held)).await.unwrap();
+    assert_eq!(beat, Beat { recalled: Vec::new(), unheld: vec![unheld.clone()] });
+    fixture.queue.put_back(&worker("b"), &beat.unheld).await.unwrap();
+    assert_eq!(fixture.find(unheld.id).await.state, State::Running, "it is not that worker's");
+    fixture.queue.put_back(&worker("a"), &beat.unheld).await.unwrap();
+    let file = QueueFile::new(&fixture.path(), Sharing::OneMachine);
+    assert_eq!(file.check().unwrap().faults, Faults::default());
     let again = fixture.claim("b").await.unwrap();
-    assert_eq!((again.lease, again.attempts), (Lease { id: waiting.id, attempt: 2 }, 1));
+    assert_eq!((again.lease, again.attempts), (Lease { attempt: 2, ..unheld.clone() }, 1));
+    fixture.queue.put_back(&worker("b"), &[Lease { attempt: 2, ..unheld.clone() }]).await.unwrap();
+    fixture.advance(Duration::from_secs(3_600));
+    assert_eq!(fixture.find(unheld.id).await.state, State::Cancelled, "it was never started");
+    assert_eq!(fixture.queue.beat(&worker("a"), &[held]).await.unwrap(), Beat::default());
 }
 
 #[tokio::test]
-async fn a_job_whose_attempt_a_lost_worker_had_not_begun_expires_when_it_would_have() {
+async fn killed_workers_attempts_are_taken_over_at_once() {
     let fixture = Fixture::new();
     let start = Instant::now();
-    let expiring = Document { expires: Some("1h".parse().unwrap()), ..document() };
-    fixture.submit_all(vec![expiring; 2]).await;
-    fixture.queue.register(&worker("a")).await.unwrap();
-    let claimed = fixture.queue.claim(&worker("a"), &[crate::job::Tube::default()], 2).await.unwrap();
-    fixture.queue.begin(&worker("a"), &claimed[0].lease);
-    let queue = fixture.elsewhere();
-    assert!(queue.take_over_by(clock(start, 0), &worker("b")).await.unwrap().is_empty());
-    assert_eq!(queue.take_over_by(clock(start, 15), &worker("b")).await.unwrap().len(), 2);
-    let file = QueueFile::new(&fixture.path(), Sharing::OneMachine);
-    assert_eq!(file.check().unwrap().faults, Faults::default());
-    let (copy, mut exported) = (Fixture::new(), Vec::new());
-    file.export(&mut exported).unwrap();
-    QueueFile::new(&copy.path(), Sharing::OneMachine).import(&mut exported.as_slice()).unwrap();
-    for fixture in [&fixture, &copy] {
-        fixture.advance(Duration::from_secs(3_600));
-        let states = [fixture.find(claimed[0].lease.id).await.state, fixture.find(claimed[1].lease.id).await.state];
-        assert_eq!(states, [State::Ready, State::Cancelled]);
-    }
-    assert_eq!(fixture.claim("b").await.unwrap().lease, Lease { attempt: 2, ..claimed[0].lease.clone() });
+    let ids = fixture.submit_all(vec![document(); 2]).await;
+    let killed = fixture.elsewhere();
+    killed.register(&worker("killed")).await.unwrap();
+    let tubes = [crate::job::Tube::default()];
+    let lease = killed.claim(&worker("killed"), &tubes, 1).await.unwrap().remove(0).lease;
+    let stopped = fixture.elsewhere();
+    stopped.register(&worker("stopped")).await.unwrap();
+    stopped.claim(&worker("stopped"), &tubes, 1).await.unwrap();
+    let observer = worker("observer");
+    assert!(fixture.queue.take_over_by(clock(start, 0), &observer).await.unwrap().is_empty(), "both live");
+    // The system lets go of a lock when its process ends, just as when the file is closed.
+    drop(killed);
+    let taken = fixture.queue.take_over_by(clock(start, 0), &observer).await.unwrap();
+    assert_eq!(taken, [(lease, Decision::Retry(Duration::ZERO))]);
+    let told = fixture.find(ids[0]).await.verdict.unwrap().to_string();
+    assert_eq!(told, "lost: the process of worker killed has ended");
+    let files = || std::fs::read_dir(fixture.directory.path().join("queue.db.workers")).unwrap().count();
+    assert_eq!(files(), 1, "the dead start's file is removed");
+    // A file that is missing says nothing: then the lease decides.
+    std::fs::remove_dir_all(fixture.directory.path().join("queue.db.workers")).unwrap();
+    drop(stopped);
+    assert!(fixture.queue.take_over_by(clock(start, 14), &observer).await.unwrap().is_empty());
+    assert_eq!(fixture.queue.take_over_by(clock(start, 15), &observer).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn successor_takes_over_at_its_first_look() {
+    let fixture = Fixture::new();
+    let id = fixture.submit(document()).await;
+    let killed = fixture.elsewhere();
+    killed.register(&worker("a")).await.unwrap();
+    killed.claim(&worker("a"), &[crate::job::Tube::default()], 1).await.unwrap();
+    drop(killed);
+    let successor = WorkerId { start: JobId::new(), ..worker("a") };
+    fixture.queue.register(&successor).await.unwrap();
+    assert_eq!(fixture.queue.take_over(&successor).await.unwrap().len(), 1);
+    assert_eq!(fixture.find(id).await.state, State::Ready);
+    fixture.queue.unregister(&successor).await.unwrap();
+    let files = std::fs::read_dir(fixture.directory.path().join("queue.db.workers")).unwrap().count();
+    assert_eq!(files, 0, "a start that said goodbye leaves no file");
+}
+
+#[tokio::test]
+async fn lock_of_another_boot_says_nothing() {
+    let fixture = Fixture::new();
+    fixture.submit(document()).await;
+    let killed = fixture.elsewhere();
+    killed.register(&worker("a")).await.unwrap();
+    killed.claim(&worker("a"), &[crate::job::Tube::default()], 1).await.unwrap();
+    drop(killed);
+    fixture.sql("UPDATE workers SET boot = 'another'");
+    assert!(fixture.queue.take_over(&worker("b")).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! What is answered, and when.
 
 use super::*;
-use crate::queue::sqlite::{Sharing, open};
 use std::time::Instant;
 
 fn writer(path: &Path) -> Writer {
-    Writer::start(open::writer(path, Sharing::OneMachine).unwrap(), path, Arc::new(Changes::new())).unwrap()
+    let connection = open::writer(path, Sharing::OneMachine).unwrap();
+    Writer::start(connection, path, Sharing::OneMachine, Arc::new(Changes::new())).unwrap()
 }
 
 fn insert(connection: &Connection, name: &str) -> Result<(), Fault> {
@@ -31,7 +31,7 @@ async fn an_answer_comes_only_after_the_commit() {
         async move {
             let name = format!("{i:03}");
             let inserted = name.clone();
-            writer.call(move |connection| insert(connection, &inserted)).await.unwrap();
+            writer.call(1, Durable::Now, move |connection, _| insert(connection, &inserted)).await.unwrap();
             assert!(names(path).contains(&name), "{name} was answered before it was there");
         }
     });
@@ -44,15 +44,15 @@ async fn a_command_that_fails_takes_no_other_with_it() {
     let path = directory.path().join("queue.db");
     let writer = writer(&path);
     let (gate, wait) = std::sync::mpsc::channel::<()>();
-    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
-    let good = writer.call(|connection| insert(connection, "good"));
-    let bad = writer.call(|connection| {
+    let first = writer.call(1, Durable::Now, move |_, _| Ok(wait.recv().is_ok()));
+    let good = writer.call(1, Durable::Now, |connection, _| insert(connection, "good"));
+    let bad = writer.call(1, Durable::Now, |connection, _| {
         insert(connection, "bad")?;
         connection
             .execute("INSERT INTO workers (start, name, started_at, lease_ms) VALUES ('short', 'x', 0, 0)", [])?;
         Ok(())
     });
-    let also_good = writer.call(|connection| insert(connection, "good too"));
+    let also_good = writer.call(1, Durable::Now, |connection, _| insert(connection, "good too"));
     let opened = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         drop(gate);
@@ -76,15 +76,15 @@ async fn what_changes_many_rows_is_in_no_savepoint_and_what_fails_in_it_is_undon
     let path = directory.path().join("queue.db");
     let writer = writer(&path);
     let (gate, wait) = std::sync::mpsc::channel::<()>();
-    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+    let first = writer.call(1, Durable::Now, move |_, _| Ok(wait.recv().is_ok()));
     let few = |name: &'static str| {
-        writer.call_for(FEW, move |connection| {
+        writer.call(FEW, Durable::Now, move |connection, _| {
             insert(connection, name)?;
             Ok(is_in_a_savepoint(connection))
         })
     };
     let many = |name: &'static str, fails: bool| {
-        writer.call_for(FEW + 1, move |connection| {
+        writer.call(FEW + 1, Durable::Now, move |connection, _| {
             insert(connection, name)?;
             let saved = is_in_a_savepoint(connection);
             if fails { Err(Fault::Unusable("it was to fail".to_owned())) } else { Ok(saved) }
@@ -108,12 +108,13 @@ async fn nothing_is_written_to_a_file_that_is_no_longer_in_its_place() {
     let path = directory.path().join("queue.db");
     for replaced in [false, true] {
         let writer = writer(&path);
-        writer.call(|connection| insert(connection, "seen")).await.unwrap();
+        writer.call(1, Durable::Now, |connection, _| insert(connection, "seen")).await.unwrap();
         std::fs::rename(&path, directory.path().join("elsewhere")).unwrap();
         if replaced {
             open::writer(&path, Sharing::OneMachine).unwrap();
         }
-        let refused = writer.call(|connection| insert(connection, "unseen")).await.unwrap_err().to_string();
+        let refused =
+            writer.call(1, Durable::Now, |connection, _| insert(connection, "unseen")).await.unwrap_err().to_string();
         assert!(refused.contains("queue.db: it was removed or replaced while it was in use"), "{refused}");
         drop(writer);
         for file in ["queue.db-wal", "queue.db-shm"] {
@@ -127,9 +128,9 @@ async fn much_that_failed_leaves_nothing_in_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("queue.db");
     let writer = writer(&path);
-    writer.call(|connection| insert(connection, "before")).await.unwrap();
+    writer.call(1, Durable::Now, |connection, _| insert(connection, "before")).await.unwrap();
     let log = || std::fs::metadata(directory.path().join("queue.db-wal")).unwrap().len();
-    let much = writer.call_for(FEW + 1, |connection| -> Result<(), Fault> {
+    let much = writer.call(FEW + 1, Durable::Now, |connection, _| -> Result<(), Fault> {
         for _ in 0..1_000 {
             insert(connection, &"x".repeat(10_000))?;
         }
@@ -142,7 +143,7 @@ async fn much_that_failed_leaves_nothing_in_the_log() {
     let reader = open::reader(&path, Sharing::OneMachine).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM workers").unwrap();
     let started = Instant::now();
-    let much = writer.call_for(FEW + 1, |connection| {
+    let much = writer.call(FEW + 1, Durable::Now, |connection, _| {
         insert(connection, "more")?;
         Err::<(), _>(Fault::Unusable("it was to fail".to_owned()))
     });
@@ -159,15 +160,15 @@ async fn a_file_that_stays_locked_is_an_error_that_passes() {
     let writer = writer(&path);
     let other = open::writer(&path, Sharing::OneMachine).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refusal = writer.call(|connection| insert(connection, "early")).await.unwrap_err();
+    let refusal = writer.call(1, Durable::Now, |connection, _| insert(connection, "early")).await.unwrap_err();
     assert!(matches!(&refusal, QueueError::Busy(_)), "{refusal}");
     assert!(refusal.to_string().contains("queue.db: another process has kept the file locked"), "{refusal}");
     let (patience, asked) = (Duration::from_millis(200), Instant::now());
-    let refusal = writer.call_unless_locked(patience, |connection| insert(connection, "hurried")).await.unwrap_err();
+    let refusal = writer.call_unless_locked(patience, |connection, _| insert(connection, "hurried")).await.unwrap_err();
     assert!(matches!(refusal, QueueError::Busy(_)), "{refusal}");
     assert!(asked.elapsed() >= patience && asked.elapsed() < 10 * patience, "{:?}", asked.elapsed());
     other.execute_batch("ROLLBACK").unwrap();
-    writer.call(|connection| insert(connection, "late")).await.unwrap();
+    writer.call(1, Durable::Now, |connection, _| insert(connection, "late")).await.unwrap();
     assert_eq!(names(&path), ["late"]);
 }
 
@@ -177,13 +178,49 @@ async fn what_nobody_waits_for_is_not_begun() {
     let path = directory.path().join("queue.db");
     let writer = writer(&path);
     let (gate, wait) = std::sync::mpsc::channel::<()>();
-    let first = writer.call(move |_| Ok(wait.recv().is_ok()));
+    let first = writer.call(1, Durable::Now, move |_, _| Ok(wait.recv().is_ok()));
     let given_up = async {
-        let call = writer.call(|connection| insert(connection, "given up"));
+        let call = writer.call(1, Durable::Now, |connection, _| insert(connection, "given up"));
         let _ = tokio::time::timeout(Duration::from_millis(50), call).await;
         drop(gate);
     };
     let _ = tokio::join!(first, given_up);
     drop(writer);
     assert!(names(&path).is_empty());
+}
+
+fn synchronous(connection: &Connection, _: &mut Tally) -> Result<i64, Fault> {
+    insert(connection, "x")?;
+    Ok(connection.pragma_query_value(None, "synchronous", |row| row.get(0))?)
+}
+
+#[tokio::test]
+async fn only_claims_beats_and_reports_are_answered_before_a_sync() {
+    for (sharing, expected) in [(Sharing::OneMachine, 1), (Sharing::ManyMachines, 3)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.db");
+        let connection = open::writer(&path, sharing).unwrap();
+        let writer = Writer::start(connection, &path, sharing, Arc::new(Changes::new())).unwrap();
+        let syncs = || writer.syncs.load(std::sync::atomic::Ordering::SeqCst);
+        for (durable, synced) in [(Durable::Later, 0), (Durable::Soon, 0), (Durable::Now, 1), (Durable::Later, 1)] {
+            // SQLite's own syncs are those of shared mode.
+            assert_eq!(writer.call(1, durable, synchronous).await.unwrap(), expected, "{sharing:?}");
+            assert_eq!(syncs(), if sharing == Sharing::OneMachine { synced } else { 0 });
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_the_log_is_brought_to_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("queue.db");
+    let connection = open::writer(&path, Sharing::OneMachine).unwrap();
+    let syncer = Syncer::start(&path).unwrap();
+    let (failed, changes) = (syncer.fail(), Arc::new(Changes::new()));
+    let thread = Thread { connection, changes, file: Opened::at(&path).unwrap(), syncer: Some(syncer) };
+    insert(&thread.connection, "before").unwrap();
+    assert!(std::fs::metadata(directory.path().join("queue.db-wal")).unwrap().len() > 0);
+    thread.mend().unwrap();
+    assert_eq!(std::fs::metadata(directory.path().join("queue.db-wal")).unwrap().len(), 0);
+    assert!(!failed.load(std::sync::atomic::Ordering::SeqCst));
 }
