@@ -107,7 +107,7 @@ impl Job {
     /// Short enough to wait for, and long enough for an attempt that behaves, in a crowd and by a worker that has just
     /// started.
     fn ttr(&self) -> Option<&'static str> {
-        (self.kind == Kind::LoopsOnce).then_some("3s")
+        (self.kind == Kind::LoopsOnce).then_some("1s")
     }
 
     fn seed(&self) -> Option<u64> {
