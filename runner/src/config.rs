@@ -313,7 +313,7 @@ impl DataDir {
         self.0.join("queue.db")
     }
 
-    /// The registry.
+    /// Copies of modules, by their digests.
     pub fn algorithms(&self) -> PathBuf {
         self.0.join("algorithms")
     }

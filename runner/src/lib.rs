@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 3 | [`worker`] claims, heartbeats and settles; [`server`] answers readers; [`intake`] takes jobs from beanstalkd |
 //! | 2 | [`execute`] makes one attempt, from a job to what came of it |
+//! | 1 | [`queue`], [`sandbox`], [`confinement`], [`fetch`], [`results`]; none knows another |
 //! | 0 | [`job`], [`body`], [`policy`], [`config`] |
 //!
 //! The `longboat` program on top of them reads the command line and prints.

@@ -35,6 +35,7 @@ mod tidy;
 mod torture;
 mod unheard;
 mod updates;
+mod upgrade;
 mod upkeep;
 mod wakeup;
 mod worker;

@@ -167,14 +167,6 @@ impl SqliteQueue {
         self.shared.reader.call(move |connection| upkeep::old_buried(connection, most)).await
     }
 
-    /// Forgets jobs that their servers have no more.
-    ///
-    /// # Errors
-    /// [`QueueError::Backend`] if that cannot be written.
-    pub async fn forget_old_buried(&self, gone: Vec<OldBuried>) -> Result<(), QueueError> {
-        self.write(gone.len(), Durable::Now, move |connection, _| upkeep::forget_old_buried(connection, &gone)).await
-    }
-
     fn now(&self) -> i64 {
         (self.shared.clock)().as_millisecond()
     }

@@ -131,15 +131,6 @@ pub(super) fn old_buried(connection: &Connection, most: usize) -> Result<Vec<Old
     Ok(jobs.collect::<Result<_, _>>()?)
 }
 
-/// Forgets those that their servers have no more.
-pub(super) fn forget_old_buried(connection: &Connection, gone: &[OldBuried]) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached("DELETE FROM old_buried WHERE server = ?1 AND number = ?2")?;
-    for OldBuried { server, number, .. } in gone {
-        statement.execute((server, number))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
