@@ -10,10 +10,7 @@ use std::path::PathBuf;
 
 const DONE: &str = "3ab61160-e3be-4ef0-9e09-c4c79977ec7e";
 const HELD: &str = "da545ecf-73ea-4a6e-a20f-3443d7d1de80";
-const DOCUMENT: &str = r#"{"id":"3ab61160-e3be-4ef0-9e09-c4c79977ec7e","algorithm":"witness","attempt":1,"state":"done",
-"timestamp":"2026-11-29T13:17:24.648Z","verdict":{"kind":"done"},"result":{"words": "made by attempt 1"},
-"files":[{"name":"witness.txt","size":6,"sha256":"0"}],"usage":{"fuel":116261,"peak_memory":1114920,"wall_ms":80.099,
-"input_bytes":0,"result_bytes":18030},"provenance":{}}"#;
+const DOCUMENT: &str = include_str!("upgrade/result.json");
 
 /// The directory: queue, results with their links, and a registry of files.
 fn old_node() -> anyhow::Result<Longboat> {
@@ -69,7 +66,7 @@ fn what_waited_in_the_version_before_is_run_by_this_one() -> anyhow::Result<()> 
     let node = old_node()?;
     assert_eq!(node.json(["algorithm", "list"])?[0]["name"], "witness");
     node.ok(["release", HELD])?;
-    work(&node, &["--until-empty"])?;
+    work(&node, &[])?;
     assert_eq!(state(&node, HELD)?, "done");
     assert_eq!(node.json(["result", HELD])?["result"]["words"], "made by attempt 1");
     Ok(())
