@@ -40,6 +40,11 @@ fn old_node() -> anyhow::Result<Longboat> {
     Ok(node)
 }
 
+/// What the job has left as its file.
+fn file() -> String {
+    "made by attempt 1\n".repeat(1_000)
+}
+
 fn job_directory(node: &Longboat) -> PathBuf {
     node.data_dir().join("results/3a").join(DONE.replace('-', ""))
 }
@@ -51,12 +56,12 @@ fn what_the_version_before_has_made_can_be_read() -> anyhow::Result<()> {
     assert_eq!(text(&node.run(["logs", DONE])?.stdout), "made by attempt 1\n");
     let saved = node.data_dir().join("saved");
     node.ok(["result".as_ref(), DONE.as_ref(), "--save".as_ref(), saved.as_os_str()])?;
-    assert_eq!(fs::read_to_string(saved.join("files/witness.txt"))?, "a file");
+    assert_eq!(fs::read_to_string(saved.join("files/witness.txt"))?, file());
     let server = node.start(["serve"])?;
     let answer = get(&format!("{}/{DONE}", server.url))?;
     assert_eq!((answer.status, &*answer.body), (200, DOCUMENT.as_bytes()));
     let answer = get(&format!("{}/{DONE}/witness.txt", server.url))?;
-    assert_eq!((answer.status, &*answer.body), (200, &b"a file"[..]));
+    assert_eq!((answer.status, &*answer.body), (200, file().as_bytes()));
     assert!(node.ok(["queue", "check"])?.contains("sound"));
     Ok(())
 }

@@ -115,10 +115,8 @@ async fn save(
     }
     let files = node.reader().files(id, attempt);
     outcome::copy_files(&files, document.files(), &directory.join("files")).map_err(|error| match error {
-        CopyError::Read(name, error) => {
-            outcome::elsewhere(&record, attempt, &node.reader().directory(id).join(name), "/", &error)
-                .context(format!("{} has document and log, but not all files", directory.display()))
-        }
+        CopyError::Read(name, error) => outcome::elsewhere(&record, attempt, &files.path().join(name), "/", &error)
+            .context(format!("{} has document and log, but not all files", directory.display())),
         CopyError::Write(error) => error,
     })
 }
