@@ -19,7 +19,7 @@ fn old_node() -> anyhow::Result<Longboat> {
     rusqlite::Connection::open(data.join("queue.db"))?.execute_batch(include_str!("upgrade/version_6.sql"))?;
     let attempt = job_directory(&node).join("attempts/1");
     fs::create_dir_all(attempt.join("files"))?;
-    for (name, text) in [("result.json", DOCUMENT), ("log.txt", "made by attempt 1\n"), ("files/witness.txt", "a file")]
+    for (name, text) in [("result.json", DOCUMENT), ("log.txt", "made by attempt 1\n"), ("files/witness.txt", &file())]
     {
         fs::write(attempt.join(name), text)?;
     }
